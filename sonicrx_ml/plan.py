@@ -1,0 +1,183 @@
+"""The prescription laid over bars: what each bar is asked to be, and when it sounds.
+
+Tempo and duration are exact by construction. The felt beats of the music are the integral of the
+tempo curve over its seconds; the tempo map has one entry per felt beat, so it meets the curve's
+integral at every beat. The music ends at the asked second, not necessarily at a bar line: when
+less than half a bar would be left over, the last full bar is held beyond its bar line (a fermata),
+otherwise a last bar is begun and cut there.
+
+Units: quarters on the page, seconds in the ear, felt BPM (see `notes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonicrx_ml import emotion
+from sonicrx_ml.curve import Curve
+from sonicrx_ml.notes import Bars, Meter, TempoMap
+from sonicrx_ml.palette import PALETTE
+from sonicrx_ml.prescription import (
+    CONTROLS,
+    OPEN_INSTRUMENTS,
+    OPEN_METER,
+    TONICS,
+    Prescription,
+)
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: Names of the per-bar targets, in order.
+TARGETS = (
+    "tempo",
+    "density",
+    "polyphony",
+    "register",
+    "articulation",
+    "chromaticism",
+    "energy",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class BarPlan:
+    """N bars, their times, and what is asked of each."""
+
+    bars: Bars
+    "Bar lines (N + 1, quarters) and meters; the music may end before or after the last bar line."
+    tempo: TempoMap
+    "Quarters per minute, one entry per felt beat."
+    seconds: Floats
+    "Start of each bar, and last (N + 1) the end of the music."
+    bpm: Floats
+    "Mean felt BPM of each bar."
+    end_quarters: float
+    "Where the music ends exactly."
+    remaining: Ints
+    "Bars that remain, this one included: N to 1."
+    transposition: int
+    "Semitones from C major or A minor to the asked key, -6 to 5; 0 where the key is open."
+    mode: str | None
+    families: tuple[str, ...]
+    "Timbre families that may sound."
+    programs: Mapping[str, int]
+    "Family -> the General MIDI program it sounds with."
+    targets: Mapping[str, Floats]
+    """Asked value of each bar, NaN where open, under the names in `TARGETS`: tempo in felt BPM,
+    density in onsets per felt beat, register in MIDI pitch before transposition, energy at 0 dB as
+    attributes are measured (dynamics come on top, from `loudness_db`), the rest as prescribed."""
+    loudness_db: Floats
+    "Loudness of each bar, dB re medium, that completes the asked energy; 0 where energy is open."
+    derived: frozenset[str]
+    "Targets, and mode, meter and instruments, that were filled in here rather than asked."
+
+    def __len__(self) -> int:
+        return len(self.bars)
+
+
+def plan(prescription: Prescription) -> BarPlan:
+    """Lay a prescription over bars."""
+    bars, tempo, seconds, end = _grid(prescription)
+    lengths = np.diff(np.append(bars.edges[:-1], end)) / bars.meters[0].felt_beat
+    bpm = 60.0 * lengths / np.diff(seconds)
+    transposition, mode = _transposition(prescription)
+    asked = _asked(prescription, seconds / prescription.music_s)
+    derived = _open_defaults(prescription, mode)
+    loudness = np.zeros(len(bars))
+    if prescription.energy is not None:
+        derived |= {name for name in ("density", "articulation") if np.isnan(asked[name]).all()}
+        loudness = _derive(asked)
+    targets = asked | {
+        "tempo": bpm,
+        "density": asked["density"] * 60.0 / bpm,
+        "register": asked["register"] - transposition,
+    }
+    chosen = [PALETTE[name] for name in prescription.instruments or OPEN_INSTRUMENTS]
+    return BarPlan(
+        bars=bars,
+        tempo=tempo,
+        seconds=seconds,
+        bpm=bpm,
+        end_quarters=end,
+        remaining=np.arange(len(bars), 0, -1),
+        transposition=transposition,
+        mode=mode,
+        families=tuple(family for _, family in chosen),
+        programs={family: program for program, family in chosen},
+        targets={name: targets[name] for name in TARGETS},
+        loudness_db=loudness,
+        derived=frozenset(derived),
+    )
+
+
+def _grid(prescription: Prescription) -> tuple[Bars, TempoMap, Floats, float]:
+    """Bars, tempo map, start second of each bar and of the end, and the end in quarters."""
+    numerator, denominator = (int(n) for n in (prescription.meter or OPEN_METER).split("/"))
+    meter = Meter(0.0, numerator, denominator)
+    total = prescription.felt_beats
+    per_bar = prescription.felt_beats_per_bar
+    count = int(np.floor(total / per_bar + 0.5))
+    beats = np.append(np.arange(np.ceil(total - 1e-6)), total)
+    times = _beat_seconds(prescription, beats)
+    bpm = 60.0 * np.diff(beats) / np.diff(times)
+    tempo = TempoMap(beats[:-1] * meter.felt_beat, bpm * meter.felt_beat)
+    seconds = np.append(times[: count * per_bar : per_bar], prescription.music_s)
+    bars = Bars(meter.quarters * np.arange(count + 1.0), (meter,) * count)
+    return bars, tempo, seconds, total * meter.felt_beat
+
+
+def _beat_seconds(prescription: Prescription, beats: Floats) -> Floats:
+    """When each felt beat sounds; the last one given is the end of the music."""
+    areas = beats * 60.0 / prescription.music_s
+    times = prescription.tempo_curve.invert_integral(areas) * prescription.music_s
+    times[-1] = prescription.music_s
+    return times
+
+
+def _transposition(prescription: Prescription) -> tuple[int, str | None]:
+    """Semitones from C major or A minor, nearest; a key without a mode is taken as major."""
+    if prescription.key is None:
+        return 0, prescription.mode
+    mode = prescription.mode or "major"
+    home = TONICS.index("C" if mode == "major" else "A")
+    return (TONICS.index(prescription.key) - home + 6) % 12 - 6, mode
+
+
+def _asked(prescription: Prescription, edges: Floats) -> dict[str, Floats]:
+    """Mean of each curve over each bar, in the prescription's units; NaN where open."""
+    asked: dict[str, Floats] = {}
+    for name in TARGETS:
+        curve: Curve | None = getattr(prescription, name)
+        asked[name] = np.full(len(edges) - 1, np.nan) if curve is None else curve.means(edges)
+    return asked
+
+
+def _open_defaults(prescription: Prescription, mode: str | None) -> set[str]:
+    """Open controls that the plan fills in whatever the energy."""
+    names = ("tempo", "meter", "instruments") + (("mode",) if mode else ())
+    return {name for name in names if getattr(prescription, name) is None}
+
+
+def _derive(asked: dict[str, Floats]) -> Floats:
+    """Fill open density and articulation in from the energy; return the loudness it leaves (dB).
+
+    Articulation stays within its legal range, and the loudness makes up for it. The energy itself
+    becomes what these notes have at 0 dB.
+    """
+    given = {name: None if np.isnan(asked[name]).all() else asked[name] for name in TARGETS}
+    register = given["register"]
+    density, _, articulation = emotion.solve_energy(
+        asked["energy"], given["density"], given["articulation"], register
+    )
+    legal = CONTROLS["articulation"]
+    articulation = np.clip(articulation, legal.low, legal.high)
+    _, loudness, _ = emotion.solve_energy(asked["energy"], density, articulation, register)
+    pitch = emotion.CENTRE_REGISTER if register is None else register
+    asked["density"], asked["articulation"] = density, articulation
+    asked["energy"] = emotion.energy(density, 0.0, articulation, pitch)
+    return loudness
