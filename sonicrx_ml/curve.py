@@ -14,6 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
+MIN_STEP = 1e-6  # between neighbouring fractions: 7 ms of two hours
+LEGAL_FRACTIONS = f"rise from 0 to 1 in steps of at least {MIN_STEP:g}"
+
 
 @dataclass(frozen=True, slots=True)
 class Curve:
@@ -23,9 +26,8 @@ class Curve:
 
     def __post_init__(self) -> None:
         fractions = [fraction for fraction, _ in self.points]
-        rising = all(a < b for a, b in itertools.pairwise(fractions))
-        if len(fractions) < 2 or fractions[0] != 0 or fractions[-1] != 1 or not rising:
-            raise ValueError(f"curve fractions {fractions}; legal rise from 0 to 1")
+        if not _rise(fractions):
+            raise ValueError(f"curve fractions {fractions}; legal {LEGAL_FRACTIONS}")
 
     @classmethod
     def of(cls, value: object, name: str = "curve") -> Curve:
@@ -38,12 +40,8 @@ class Curve:
         if points is None:
             raise ValueError(
                 f"{name} {value!r} is not a curve; legal are a number, [start, end], or a list of "
-                "[fraction, value] points with fractions rising from 0 to 1"
+                f"[fraction, value] points whose fractions {LEGAL_FRACTIONS}"
             )
-        if points[0][0] > 0:
-            points.insert(0, (0.0, points[0][1]))
-        if points[-1][0] < 1:
-            points.append((1.0, points[-1][1]))
         return cls(tuple(points))
 
     def to_json(self) -> float | list[float] | list[list[float]]:
@@ -98,7 +96,7 @@ class Curve:
 def is_number(value: Any) -> bool:
     """A finite real number, not a bool."""
     limit: Any = sys.float_info.max  # compared before any conversion, which a huge int would break
-    return isinstance(value, Real) and not isinstance(value, bool) and -limit <= value <= limit
+    return not isinstance(value, bool) and isinstance(value, Real) and -limit <= value <= limit
 
 
 def to_float(value: Any) -> float:
@@ -106,7 +104,7 @@ def to_float(value: Any) -> float:
 
 
 def _points(value: object) -> list[tuple[float, float]] | None:
-    """Rising (fraction, value) points, None where the value is no such thing."""
+    """Legal (fraction, value) points, the ends held; None where the value is no such thing."""
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) == 0:
         return None
     if len(value) == 2 and all(is_number(v) for v in value):
@@ -117,5 +115,15 @@ def _points(value: object) -> list[tuple[float, float]] | None:
         if not all(is_number(v) for v in point) or not 0 <= point[0] <= 1:
             return None
     points = [(to_float(fraction), to_float(level)) for fraction, level in value]
-    rising = all(a[0] < b[0] for a, b in itertools.pairwise(points))
-    return points if rising else None
+    if points[0][0] > 0:
+        points.insert(0, (0.0, points[0][1]))
+    if points[-1][0] < 1:
+        points.append((1.0, points[-1][1]))
+    return points if _rise([fraction for fraction, _ in points]) else None
+
+
+def _rise(fractions: Sequence[float]) -> bool:
+    """From 0 to 1, in steps that are not too small to divide by."""
+    if len(fractions) < 2 or fractions[0] != 0 or fractions[-1] != 1:
+        return False
+    return all(b - a >= MIN_STEP for a, b in itertools.pairwise(fractions))

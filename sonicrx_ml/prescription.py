@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from sonicrx_ml.curve import Curve, is_number, to_float
 from sonicrx_ml.palette import FAMILIES, PALETTE
@@ -65,8 +65,10 @@ class Control:
     def range(self) -> str:
         """Legal values in words."""
         match self.kind:
-            case "number" | "integer" | "curve":
-                return f"{self.low:g} to {self.high:.10g}"
+            case "number" | "curve":
+                return f"{self.low:g} to {self.high:g}"
+            case "integer":
+                return f"whole numbers {self.low:g} to {self.high:.10g}"
             case "name":
                 return "lower-case letters and _, up to 32"
             case "choice" | "instruments":
@@ -83,20 +85,20 @@ class Control:
                 return curve
             case "integer":
                 if not isinstance(value, Integral) or not self._holds(value):
-                    self._refuse(value)
-                return int(value)  # type: ignore[call-overload]
+                    self._refuse(repr(value))
+                return int(value)
             case "number":
                 if not self._holds(value):
-                    self._refuse(value)
+                    self._refuse(repr(value))
                 return to_float(value)
             case "name":
                 if not isinstance(value, str) or not re.fullmatch(r"[a-z_]{1,32}", value):
-                    self._refuse(value)
+                    self._refuse(repr(value))
                 return value
             case "choice":
                 chosen = _respell(value) if self.name == "key" else value
                 if chosen not in self.legal:
-                    self._refuse(value)
+                    self._refuse(repr(value))
                 return chosen
             case "instruments":
                 return self._check_instruments(value)
@@ -104,8 +106,7 @@ class Control:
     def _holds(self, value: object) -> bool:
         return is_number(value) and self.low <= value <= self.high  # type: ignore[operator]
 
-    def _refuse(self, value: object) -> None:
-        shown = value if isinstance(value, str) and self.kind == "curve" else repr(value)
+    def _refuse(self, shown: str) -> NoReturn:
         unit = f" {self.unit}" if self.unit else ""
         raise ValueError(f"{self.name} {shown}; legal are {self.range}{unit}")
 
@@ -113,12 +114,11 @@ class Control:
         if isinstance(value, str):
             value = (value,)
         if not isinstance(value, Sequence) or len(value) == 0:
-            self._refuse(value)
-            raise AssertionError
+            self._refuse(repr(value))
         of_family: dict[str, str] = {}
         for name in value:
             if name not in self.legal:
-                self._refuse(name)
+                self._refuse(repr(name))
             family = PALETTE[name][1]
             if family in of_family:
                 raise ValueError(
