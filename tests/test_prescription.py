@@ -97,7 +97,8 @@ def test_curve_forms(value: object, points: object):
 @pytest.mark.parametrize(
     "value",
     ["60", [], [1], [1, 2, 3], [[0, 1], [0, 2]], [[1, 1], [0, 2]], [[0, 1], [1.5, 2]], True, None,
-     [1, None], [[0, float("nan")]], float("inf"), [[0, 10**400]], {"0": 1}, [[0, 1], [1e-9, 2]], [[1e-300, 1]]],
+     [1, None], [[0, float("nan")]], float("inf"), [[0, 10**400]], {"0": 1},
+     [[0, 1], [1e-9, 2]], [[1e-300, 1]]],
 )  # fmt: skip
 def test_what_is_not_a_curve_is_refused(value: object):
     with pytest.raises(ValueError, match=r"tempo .* is not a curve; legal are a number"):
