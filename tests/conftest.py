@@ -1,0 +1,54 @@
+"""Every test: no network, no experiment log, the same random examples wherever it matters."""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+import socket
+from collections.abc import Callable
+
+import hypothesis
+import pytest
+
+# Read when the libraries load, so before any test imports one; child processes inherit them.
+os.environ["WANDB_MODE"] = "disabled"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("MPLBACKEND", "agg")
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores between them
+    for library in ("OMP", "MKL", "OPENBLAS"):
+        os.environ[f"{library}_NUM_THREADS"] = "1"
+
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+LOCAL = {"localhost", "127.0.0.1", "::1"}
+
+
+class NetworkError(RuntimeError):
+    """A test tried to leave this machine."""
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections to other machines fail; unix sockets and this machine's own ports work."""
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, _local_only(getattr(socket.socket, name)))
+
+
+def _local_only(connect: Callable) -> Callable:
+    def guarded(self: socket.socket, address):
+        if self.family != socket.AF_UNIX and address[0] not in LOCAL:
+            raise NetworkError(f"a test connects to {address[0]}; tests use no network")
+        return connect(self, address)
+
+    return guarded
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if ctypes.util.find_library("fluidsynth"):
+        return
+    skip = pytest.mark.skip(reason="libfluidsynth is not installed")
+    for item in items:
+        if item.get_closest_marker("fluidsynth"):
+            item.add_marker(skip)
