@@ -1,0 +1,287 @@
+"""Prepared shards -> batches: weighted windows for training, every token once for evaluation.
+
+A sample is a pure function of (seed, index): the piece, the window, which conditions are dropped
+and how the piece is re-orchestrated. So any run can start at any index, on any number of workers
+or ranks, and see what an uninterrupted run would have seen.
+
+Shapes: B batch, T tokens, K bars, A conditions (the attributes of `labels.CONDITIONS`, then the
+bars that remain), F families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sonicrx_ml.labels import CONDITIONS, FREE, Bins
+from sonicrx_ml.notes import Floats, Ints
+from sonicrx_ml.palette import FAMILIES
+from sonicrx_ml.tokens import PITCH, PROGRAM, Vocabulary
+
+# Bars that remain, this one included: exact up to 16, then coarser. Bucket 0 is free.
+REMAINING_EDGES: Ints = np.array([*range(2, 18), 25, 33, 49, 65, 97])
+# What a family may be re-orchestrated to in training: the corpus has few harps, pads and bells.
+SUBSTITUTES: Mapping[str, tuple[str, ...]] = {
+    "piano": ("harp", "guitar", "bells", "pad", "organ"),
+    "organ": ("pad", "strings", "voice"),
+    "guitar": ("harp", "piano", "bells"),
+    "strings": ("pad", "voice", "organ", "reed"),
+    "voice": ("flute", "strings", "reed", "pad"),
+    "brass": ("reed", "strings", "organ"),
+    "reed": ("flute", "strings", "voice"),
+    "flute": ("reed", "bells", "strings"),
+}
+
+
+@dataclass(kw_only=True, slots=True)
+class DataConfig:
+    """What is read, how often each piece is drawn, and how conditions are hidden in training."""
+
+    prepared: str
+    """Folder that `scripts/prepare_data.py` wrote."""
+    source_weights: dict[str, float] = field(default_factory=dict)
+    """Times a piece of a source is drawn against one of a source that is not named (1)."""
+    calm: float = 1.0
+    """0 draws pieces by length alone; 1 favours calm, tonal, few-voice music (see `piece_weights`)."""
+    drop_attribute: float = 0.2
+    """Chance that one attribute is free, each on its own, per sample."""
+    drop_all: float = 0.1
+    """Chance that every attribute is free."""
+    reorchestrate: float = 0.3
+    """Chance that a piece sounds on other families."""
+    valid_windows: int = 128
+    """Windows of the validation split to use, evenly spread; 0 for all."""
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("drop_attribute", "drop_all", "reorchestrate", "calm"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"data.{name}={getattr(self, name)}; legal are 0 to 1")
+
+
+class Batch(NamedTuple):
+    """One batch. `targets_BT` are the tokens to predict; padding is `PAD` (0) in both."""
+
+    ids_BT: Tensor
+    targets_BT: Tensor
+    bar_BT: Tensor
+    conditions_BKA: Tensor
+    palette_BF: Tensor
+    notes: Tensor
+    """Notes among the targets of the whole batch."""
+
+
+def load_split(prepared: Path, split: str) -> datasets.Dataset:
+    """The rows of a split, memory-mapped, as numpy. Raises `ValueError` where there are none."""
+    files = sorted(str(path) for path in (prepared / "shards").glob(f"{split}-*.parquet"))
+    if not files:
+        raise ValueError(f"{prepared} has no {split} shards: run scripts/prepare_data.py first")
+    rows = datasets.load_dataset(
+        "parquet", data_files=files, split="train", cache_dir=str(prepared / "cache")
+    )
+    return rows.with_format("numpy")
+
+
+def load_labels(prepared: Path, split: str) -> pa.Table:
+    """The label table's rows of a split, in the order of `load_split`."""
+    return pq.read_table(prepared / "labels.parquet", filters=[("split", "=", split)])
+
+
+def piece_weights(labels: pa.Table, config: DataConfig) -> Floats:
+    """Chance of drawing each piece, summing to 1: tokens^0.75 x source weight x calm^`calm`.
+
+    calm = exp(-(p/2 + d + c/0.1)) / 2^f, with p the mean notes sounding above 4, d the mean onsets
+    per beat above 2, c the mean chromaticism above 0.03 and f the families above 3. Pieces whose
+    bar lines mean nothing (no density) weigh nothing.
+    """
+    polyphony, density, chromaticism, length = (
+        labels[name].to_numpy().astype(float)
+        for name in ("polyphony", "density", "chromaticism", "n_tokens")
+    )
+    families = pc.list_value_length(labels["families"]).to_numpy()
+    excess = np.maximum(0, polyphony - 4) / 2 + np.maximum(0, density - 2)
+    excess += np.maximum(0, chromaticism - 0.03) / 0.1
+    calm = np.exp(-excess) / 2.0 ** np.maximum(0, families - 3)
+    sources = labels["source"].to_pylist()
+    source = np.array([config.source_weights.get(name, 1.0) for name in sources])
+    weight = np.nan_to_num(length**0.75 * source * calm**config.calm)
+    if weight.sum() <= 0:
+        raise ValueError("every piece of the training split has weight 0: check source_weights")
+    return weight / weight.sum()
+
+
+class Windows(Dataset[dict[str, Any]]):
+    """What training and evaluation share: a window of a piece with the conditions of its bars."""
+
+    def __init__(self, rows: datasets.Dataset, vocabulary: Vocabulary, bins: Bins, size: int):
+        self.rows = rows.select_columns(["tokens", "bar_start", *CONDITIONS])
+        self.vocabulary, self.bins, self.size = vocabulary, bins, size
+
+    def window(self, piece: int, start: int) -> dict[str, Any]:
+        """Tokens `start` to `start + size` of BOS + piece, and the bars they belong to."""
+        row = self.rows[piece]
+        bos = self.vocabulary.names.index("BOS_None")
+        ids = np.concatenate([[bos], row["tokens"]])[start : start + self.size + 1].astype(np.int64)
+        bar_start = row["bar_start"] + 1
+        bar = np.searchsorted(bar_start, start + np.arange(len(ids)), side="right") - 1
+        bar = np.maximum(bar, 0)
+        first, last = int(bar[0]), int(bar[-1])
+        values = {name: np.asarray(row[name])[first : last + 1] for name in CONDITIONS}
+        remaining = len(bar_start) - np.arange(first, last + 1)
+        conditions = np.column_stack([self.bins.digitize(values), remaining_bucket(remaining)])
+        return {"ids": ids, "bar": bar - first, "conditions": conditions,
+                "palette": self.palette(ids)}  # fmt: skip
+
+    def palette(self, ids: Ints) -> NDArray[np.float32]:
+        """Which families sound in the window, (F,)."""
+        programs = ids[self.vocabulary.kind[ids] == PROGRAM]
+        flags = np.zeros(len(FAMILIES), dtype=np.float32)
+        flags[self.vocabulary.value[programs]] = 1.0
+        return flags
+
+    def collate(self, samples: list[dict[str, Any]]) -> Batch:
+        ids = _pad([sample["ids"] for sample in samples], self.size + 1)
+        notes = self.vocabulary.kind[ids[:, 1:]] == PITCH
+        bars = max(len(sample["conditions"]) for sample in samples)
+        conditions = [
+            np.pad(s["conditions"], ((0, bars - len(s["conditions"])), (0, 0))) for s in samples
+        ]
+        return Batch(
+            torch.from_numpy(ids[:, :-1].copy()),
+            torch.from_numpy(ids[:, 1:].copy()),
+            torch.from_numpy(_pad([sample["bar"] for sample in samples], self.size + 1)[:, :-1]),
+            torch.from_numpy(np.stack(conditions)),
+            torch.from_numpy(np.stack([sample["palette"] for sample in samples])),
+            torch.tensor(int(notes.sum())),
+        )
+
+
+class TrainingWindows(Windows):
+    """Random windows; sample i depends on (seed, `offset` + i) alone."""
+
+    def __init__(
+        self,
+        rows: datasets.Dataset,
+        vocabulary: Vocabulary,
+        bins: Bins,
+        size: int,
+        weights: Floats,
+        config: DataConfig,
+        seed: int,
+        count: int,
+        offset: int = 0,
+    ) -> None:
+        super().__init__(rows, vocabulary, bins, size)
+        self.config, self.seed, self.count, self.offset = config, seed, count, offset
+        self.cumulative = np.cumsum(weights)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        rng = np.random.default_rng((self.seed, self.offset + index))
+        piece = min(int(np.searchsorted(self.cumulative, rng.random())), len(self.rows) - 1)
+        sample = self.window(piece, self._start(piece, rng))
+        self._reorchestrate(sample, rng)
+        self._hide(sample, rng)
+        return sample
+
+    def _start(self, piece: int, rng: np.random.Generator) -> int:
+        """A bar line, so that the window is nearly full of the piece; 0 is before `BOS`."""
+        row = self.rows[piece]
+        latest = max(0, len(row["tokens"]) + 1 - self.size)
+        starts = np.concatenate([[0], row["bar_start"][1:] + 1])
+        return int(rng.choice(starts[: max(1, np.searchsorted(starts, latest, side="right"))]))
+
+    def _reorchestrate(self, sample: dict[str, Any], rng: np.random.Generator) -> None:
+        if rng.random() >= self.config.reorchestrate:
+            return
+        names = list(FAMILIES)
+        sounding = set(np.flatnonzero(sample["palette"]))
+        table = np.arange(len(self.vocabulary))
+        for family in sorted(sounding):
+            choices = [names.index(name) for name in SUBSTITUTES.get(names[family], ())]
+            free = [choice for choice in choices if choice not in sounding]
+            if free:
+                chosen = int(rng.choice(free))
+                sounding.add(chosen)
+                programs = self.vocabulary.lookup[PROGRAM]
+                table[programs[family]] = programs[chosen]
+        sample["ids"] = table[sample["ids"]]
+        sample["palette"] = self.palette(sample["ids"])
+
+    def _hide(self, sample: dict[str, Any], rng: np.random.Generator) -> None:
+        """Per-sample dropout of each attribute, the bars remaining and the palette, or of all."""
+        n_conditions = sample["conditions"].shape[1]
+        hidden = rng.random(n_conditions + 1) < self.config.drop_attribute
+        hidden |= rng.random() < self.config.drop_all
+        sample["conditions"][:, hidden[:-1]] = FREE
+        if hidden[-1]:
+            sample["palette"] = np.zeros_like(sample["palette"])
+
+
+class EvaluationWindows(Windows):
+    """Every token of every piece predicted once; windows lie end to end.
+
+    limit : use so many windows, evenly spread over the split (0: all).
+    free : every condition free, and no palette.
+    """
+
+    def __init__(
+        self,
+        rows: datasets.Dataset,
+        vocabulary: Vocabulary,
+        bins: Bins,
+        size: int,
+        limit: int = 0,
+        free: bool = False,
+    ) -> None:
+        super().__init__(rows, vocabulary, bins, size)
+        lengths = pc.list_value_length(rows.data["tokens"]).to_pylist()
+        spans = [(i, start) for i, n in enumerate(lengths) for start in range(0, n, size)]
+        keep = np.linspace(0, len(spans) - 1, limit).astype(int) if 0 < limit < len(spans) else None
+        self.spans = spans if keep is None else [spans[k] for k in keep]
+        self.free = free
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        sample = self.window(*self.spans[index])
+        if self.free:
+            sample["conditions"][:] = FREE
+            sample["palette"][:] = 0.0
+        return sample
+
+
+def remaining_bucket(remaining: NDArray[np.integer]) -> Ints:
+    """Buckets 1, 2, ... of the bars that remain (1 is the last bar)."""
+    return np.searchsorted(REMAINING_EDGES, remaining, side="right") + 1
+
+
+def condition_sizes(bins: Bins) -> tuple[int, ...]:
+    """Number of values of each of the A conditions, free included."""
+    return (*bins.sizes, len(REMAINING_EDGES) + 2)
+
+
+def _pad(rows: list[Ints], size: int) -> Ints:
+    padded = np.zeros((len(rows), size), dtype=np.int64)
+    for target, row in zip(padded, rows, strict=True):
+        target[: len(row)] = row
+    return padded
+
+
+__all__ = ["Batch", "DataConfig", "EvaluationWindows", "TrainingWindows", "load_labels", "load_split",
+           "condition_sizes", "piece_weights", "remaining_bucket"]  # fmt: skip

@@ -1,0 +1,87 @@
+"""From measured attributes to the model's conditions: bins fitted on the training split only.
+
+A condition is a small whole number per bar: 0 means *free* (not prescribed, or missing in the
+corpus), k means the k-th bin. `CONDITIONS` lists the attributes the model is told; `Bins` holds the
+edges between bins, so that corpus labels and prescriptions become the same numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sonicrx_ml.notes import Floats, Ints
+
+# Fixed edges: tempo by the tempo bins of Text2midi's evaluation, mode by certainty.
+FIXED_EDGES: dict[str, tuple[float, ...]] = {
+    "tempo": (40, 60, 70, 90, 110, 140, 160, 210),
+    "mode": (0.35, 0.65),
+    "chromaticism": (0.005, 0.05, 0.15),
+}
+# Number of equally filled bins of the others.
+QUANTILE_BINS = {"density": 12, "polyphony": 8, "register": 10, "articulation": 4, "energy": 8}
+CONDITIONS = ("tempo", "mode", "density", "polyphony", "register", "articulation", "chromaticism",
+              "energy")  # fmt: skip
+FREE = 0
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Edges between bins, per condition (increasing); n edges make n + 1 bins."""
+
+    edges: Mapping[str, tuple[float, ...]]
+
+    def __post_init__(self) -> None:
+        if tuple(self.edges) != CONDITIONS:
+            raise ValueError(f"bins are for {tuple(self.edges)}; legal are {CONDITIONS}")
+        for name, edges in self.edges.items():
+            if not all(a < b for a, b in zip(edges, edges[1:], strict=False)):
+                raise ValueError(f"bin edges of {name} do not increase: {edges}")
+
+    @classmethod
+    def fit(cls, values: Mapping[str, Floats]) -> Bins:
+        """Quantile edges from the training split's bars; NaN is ignored."""
+        edges = {name: FIXED_EDGES.get(name) or _quantiles(name, values[name]) for name in CONDITIONS}
+        return cls(edges)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of condition values per attribute, `FREE` included."""
+        return tuple(len(self.edges[name]) + 2 for name in CONDITIONS)
+
+    def digitize(self, values: Mapping[str, Floats]) -> Ints:
+        """(n_bars, n_conditions) bins; `FREE` where a value is NaN or the attribute is not given."""
+        n_bars = len(next(iter(values.values())))
+        free = np.full(n_bars, FREE)
+        columns = [self._bin(name, values[name]) if name in values else free for name in CONDITIONS]
+        return np.stack(columns, axis=1)
+
+    def _bin(self, name: str, values: Floats) -> Ints:
+        bins = np.searchsorted(self.edges[name], values, side="right") + 1
+        return np.where(np.isnan(values), FREE, bins)
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps({name: list(edges) for name, edges in self.edges.items()}, indent=1))
+
+    @classmethod
+    def load(cls, path: Path) -> Bins:
+        """Raises `ValueError` where the file is not what `save` writes."""
+        data = json.loads(path.read_text())
+        if not isinstance(data, dict):
+            raise ValueError(f"{path.name}: bins are a JSON object of edge lists")
+        return cls({name: tuple(float(edge) for edge in edges) for name, edges in data.items()})
+
+
+def _quantiles(name: str, values: Floats) -> tuple[float, ...]:
+    """Edges that fill the bins equally; ties collapse, so there may be fewer bins."""
+    known = values[~np.isnan(values)]
+    if len(known) == 0:
+        raise ValueError(f"no training bar has a value for {name}: bins cannot be fitted")
+    steps = np.linspace(0, 1, QUANTILE_BINS[name] + 1)[1:-1]
+    # An edge lies a hair above its quantile, so that the common exact values fall below it.
+    edges = np.unique(np.quantile(known, steps).round(4)) + 1e-4
+    return tuple(float(edge) for edge in edges if edge < known.max())

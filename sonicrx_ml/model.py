@@ -1,0 +1,206 @@
+"""The transformer: a decoder that reads the prescription of the bar it is writing, at every layer.
+
+Shapes: B batch, T tokens, K bars, D width, H heads, C width of a head, A conditions per bar,
+F timbre families, V vocabulary, W cache slots.
+
+Unusual here: *in-attention* conditioning (Wu & Yang, MuseMorphose, 2021): the embedded prescription
+vector of a token's bar is projected and added to the input of every block. A condition that is 0 is
+free. Otherwise a plain pre-norm decoder: rotary positions (Su et al. 2021), RMSNorm (Zhang &
+Sennrich 2019), SwiGLU (Shazeer 2020), normalised queries and keys, tied embeddings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(kw_only=True, slots=True)
+class ModelConfig:
+    """Size of the network."""
+
+    width: int
+    layers: int
+    heads: int
+    context: int
+    """Tokens the model attends to, in training and in the sliding cache of sampling."""
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads or (self.width // self.heads) % 2:
+            raise ValueError(f"width {self.width} must be heads {self.heads} x an even number")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout {self.dropout}; legal are 0 to below 1")
+
+
+@dataclass(slots=True)
+class Cache:
+    """Rotated keys and values of the last W tokens, (layers, B, H, W, C); `length` tokens seen."""
+
+    keys: Tensor
+    values: Tensor
+    length: int = 0
+
+    @property
+    def slots(self) -> int:
+        return self.keys.shape[3]
+
+
+class Composer(nn.Module):
+    """Next-token logits from tokens and the prescription of their bars.
+
+    condition_sizes : number of values of each of the A conditions, free (0) included.
+    """
+
+    def __init__(
+        self, config: ModelConfig, vocabulary: int, condition_sizes: tuple[int, ...], families: int
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.tokens = nn.Embedding(vocabulary, config.width)
+        self.conditions = nn.Embedding(sum(condition_sizes), config.width)
+        self.palette = nn.Linear(families, config.width, bias=False)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = nn.RMSNorm(config.width)
+        sizes = torch.tensor((0, *condition_sizes[:-1]))
+        self.register_buffer("first", sizes.cumsum(0), persistent=False)
+        self.register_buffer("angles", _angles(config), persistent=False)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Normal(0, 0.02) everywhere; what writes to the residual stream is scaled by depth."""
+        for name, weight in self.named_parameters():
+            if weight.dim() < 2:
+                continue
+            residual = name.endswith(("mix.weight", "down.weight"))
+            nn.init.normal_(weight, std=0.02 / (2 * self.config.layers) ** 0.5 if residual else 0.02)
+
+    def forward(
+        self, ids_BT: Tensor, bar_BT: Tensor, conditions_BKA: Tensor, palette_BF: Tensor
+    ) -> Tensor:
+        """Logits (B, T, V). `bar_BT` says which of the K bars each token belongs to."""
+        prescribed_BKD = self.prescribe(conditions_BKA, palette_BF)
+        x_BTD = self.tokens(ids_BT)
+        turn_TC = self.angles[: ids_BT.shape[1]]
+        for block in self.blocks:
+            x_BTD = block(x_BTD, _of_bar(block.inject(prescribed_BKD), bar_BT), turn_TC)
+        return self._logits(x_BTD)
+
+    def prescribe(self, conditions_BKA: Tensor, palette_BF: Tensor) -> Tensor:
+        """Prescription vectors (B, K, D): embedded conditions and palette, summed."""
+        vectors_BKD = self.conditions(conditions_BKA + self.first).sum(dim=2)
+        return vectors_BKD + self.palette(palette_BF)[:, None]
+
+    def new_cache(self, batch: int, slots: int | None = None) -> Cache:
+        """An empty cache of `slots` (default: the context) tokens."""
+        config = self.config
+        shape = (config.layers, batch, config.heads, slots or config.context,
+                 config.width // config.heads)  # fmt: skip
+        weight = self.tokens.weight
+        return Cache(weight.new_zeros(shape), weight.new_zeros(shape))
+
+    def step(self, ids_B: Tensor, injected: list[Tensor], cache: Cache) -> Tensor:
+        """Logits (B, V) after one more token; the cache is a ring that forgets its oldest token.
+
+        injected : per layer, (B, D), what `block.inject` made of the current bar's prescription.
+        """
+        slot, seen = cache.length % cache.slots, min(cache.length + 1, cache.slots)
+        turn_TC = _turns(torch.tensor([cache.length], device=ids_B.device), self.angles)
+        x_BTD = self.tokens(ids_B)[:, None]
+        for i, block in enumerate(self.blocks):
+            store = (cache.keys[i], cache.values[i], slot, seen)
+            x_BTD = block(x_BTD, injected[i][:, None], turn_TC, store)
+        cache.length += 1
+        return self._logits(x_BTD)[:, 0]
+
+    def _logits(self, x_BTD: Tensor) -> Tensor:
+        return F.linear(self.norm(x_BTD), self.tokens.weight)
+
+
+class Block(nn.Module):
+    """Attention and a gated MLP, both told the prescription."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width, hidden = config.width, _hidden(config.width)
+        self.heads, self.dropout = config.heads, config.dropout
+        self.inject = nn.Linear(width, width, bias=False)
+        self.attention_norm = nn.RMSNorm(width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.query_norm = nn.RMSNorm(width // config.heads)
+        self.key_norm = nn.RMSNorm(width // config.heads)
+        self.mix = nn.Linear(width, width, bias=False)
+        self.mlp_norm = nn.RMSNorm(width)
+        self.up = nn.Linear(width, 2 * hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        prescribed_BTD: Tensor,
+        turn_TC: Tensor,
+        store: tuple[Tensor, Tensor, int, int] | None = None,
+    ) -> Tensor:
+        x_BTD = x_BTD + prescribed_BTD
+        x_BTD = x_BTD + self._drop(self._attend(self.attention_norm(x_BTD), turn_TC, store))
+        gate, value = self.up(self.mlp_norm(x_BTD)).chunk(2, dim=-1)
+        return x_BTD + self._drop(self.down(F.silu(gate) * value))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training)
+
+    def _attend(
+        self, x_BTD: Tensor, turn_TC: Tensor, store: tuple[Tensor, Tensor, int, int] | None
+    ) -> Tensor:
+        q_BHTC, k_BHTC, v_BHTC = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in self.qkv(x_BTD).chunk(3, dim=-1)
+        )
+        q_BHTC = _rotate(self.query_norm(q_BHTC), turn_TC)
+        k_BHTC = _rotate(self.key_norm(k_BHTC), turn_TC)
+        if store is None:
+            y_BHTC = F.scaled_dot_product_attention(q_BHTC, k_BHTC, v_BHTC, is_causal=True)
+        else:
+            keys_BHWC, values_BHWC, slot, seen = store
+            keys_BHWC[:, :, slot : slot + 1] = k_BHTC
+            values_BHWC[:, :, slot : slot + 1] = v_BHTC
+            y_BHTC = F.scaled_dot_product_attention(
+                q_BHTC, keys_BHWC[:, :, :seen], values_BHWC[:, :, :seen]
+            )
+        return self.mix(y_BHTC.transpose(1, 2).flatten(2))
+
+
+def _hidden(width: int) -> int:
+    """About 8/3 of the width, a multiple of 64."""
+    return -(-8 * width // (3 * 64)) * 64
+
+
+def _angles(config: ModelConfig) -> Tensor:
+    """Cosines and sines (T, C) of rotary positions 0 to context - 1, halves side by side."""
+    half = config.width // config.heads // 2
+    speed = 10_000.0 ** (-torch.arange(half) / half)
+    angle = torch.arange(config.context)[:, None] * speed
+    return torch.cat([angle.cos(), angle.sin()], dim=-1)
+
+
+def _turns(positions_T: Tensor, angles_TC: Tensor) -> Tensor:
+    """Rotations of any positions, beyond the table too."""
+    half = angles_TC.shape[1] // 2
+    speed = 10_000.0 ** (-torch.arange(half, device=angles_TC.device) / half)
+    angle = positions_T[:, None] * speed
+    return torch.cat([angle.cos(), angle.sin()], dim=-1)
+
+
+def _rotate(x_BHTC: Tensor, turn_TC: Tensor) -> Tensor:
+    cos, sin = turn_TC.chunk(2, dim=-1)
+    a, b = x_BHTC.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+def _of_bar(vectors_BKD: Tensor, bar_BT: Tensor) -> Tensor:
+    """(B, T, D): each token's own bar's vector."""
+    index = bar_BT[..., None].expand(-1, -1, vectors_BKD.shape[-1])
+    return vectors_BKD.gather(1, index)

@@ -1,0 +1,268 @@
+"""MIDI files -> Parquet shards of tokens and labels.
+
+One pure function (`prepare_piece`) per file and one (`_write_shard`) per shard: the same input gives
+the same bytes on any number of processes, a finished shard is skipped, and a killed run resumes.
+
+A prepared folder holds `shards/{split}-{number}.parquet` (a row per piece: identity, key, tokens,
+`bar_start`, and a list per attribute with a value per bar), `labels.parquet` (a row per piece),
+`bins.json`, `vocabulary.json`, `quarantine.csv`, `report.json` and `report.md`.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.progress import track
+
+from sonicrx_ml import attributes, canonical, keys, tokens
+from sonicrx_ml.corpus import SPLITS, Entry, Refusal, list_corpus
+from sonicrx_ml.labels import CONDITIONS, Bins
+from sonicrx_ml.notes import MidiError, Notes, read_midi
+
+FORMAT = 1  # raise when rows change meaning: old shards are then made again
+SHARD_SIZE = 256
+MIN_NOTES, MIN_BARS = 8, 2
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    root: Path
+    path: Path
+    entries: tuple[Entry, ...]
+    fingerprint: str
+
+
+def prepare(
+    root: Path,
+    out: Path,
+    manifest: Path | None = None,
+    tiers: Iterable[str] = ("a",),
+    workers: int | None = None,
+) -> Row:
+    """Prepare a corpus into `out`; returns the report. Raises `ValueError` as `list_corpus` does."""
+    entries, refused = list_corpus(root, manifest, tiers)
+    vocabulary = tokens.Vocabulary.build()
+    jobs = list(_jobs(root, out / "shards", entries, vocabulary))
+    (out / "shards").mkdir(parents=True, exist_ok=True)
+    _remove_strangers(out / "shards", {job.path for job in jobs})
+    pending = [job for job in jobs if not _is_done(job)]
+    with ProcessPoolExecutor(max_workers=workers or os.cpu_count()) as pool:
+        for _ in track(pool.map(_write_shard, pending), "prepare", total=len(pending)):
+            pass
+    for job in jobs:
+        refused += [Refusal(*pair) for pair in _metadata(job.path)["refused"]]
+    return _write_summary(out, [job.path for job in jobs], refused, vocabulary)
+
+
+def prepare_piece(notes: Notes, entry: Entry, vocabulary: tokens.Vocabulary) -> Row:
+    """One row of a shard. Raises `MidiError` where the piece cannot be used."""
+    notes = canonical.playable(canonical.simplify_meters(notes))
+    key = keys.estimate_key(notes)
+    moved = canonical.into_range(notes.transpose(key.to_canonical))
+    bars = moved.bars()
+    grid = canonical.snap(moved, bars)
+    if len(grid) < MIN_NOTES or len(bars) < MIN_BARS:
+        raise MidiError(f"{len(grid)} notes in {len(bars)} bars; legal are {MIN_NOTES} in {MIN_BARS}")
+    snapped = canonical.unsnap(grid, bars, moved.tempo)
+    values = attributes.measure(
+        snapped,
+        bars,
+        mode=key.mode,
+        tempo_known=_tempo_known(notes) if entry.tempo_known is None else entry.tempo_known,
+        bars_known=entry.bars_known is not False,
+    )
+    ids, bar_start = tokens.encode(grid, vocabulary)
+    return {
+        **{name: value for name, value in asdict(entry).items() if not name.endswith("_known")},
+        "tonic": key.tonic,
+        "key_mode": key.mode,
+        "key_confidence": key.confidence,
+        "families": np.unique(grid.family),
+        "seconds": notes.end_seconds,
+        "n_notes": len(grid),
+        "tokens": ids,
+        "bar_start": bar_start.astype(np.int32),
+        **{name: value.astype(np.float32) for name, value in values.items()},
+    }
+
+
+def _tempo_known(notes: Notes) -> bool:
+    """Without a manifest: a lone 120 BPM is MIDI's default, so it tells nothing."""
+    return len(notes.tempo.bpm) > 1 or abs(notes.tempo.bpm[0] - 120.0) > 0.01
+
+
+def _jobs(
+    root: Path, folder: Path, entries: list[Entry], vocabulary: tokens.Vocabulary
+) -> Iterator[_Job]:
+    for split in SPLITS:
+        mine = [entry for entry in entries if entry.split == split]
+        for number, start in enumerate(range(0, len(mine), SHARD_SIZE)):
+            chunk = tuple(mine[start : start + SHARD_SIZE])
+            text = json.dumps([FORMAT, vocabulary.fingerprint, [asdict(entry) for entry in chunk]])
+            fingerprint = hashlib.sha256(text.encode()).hexdigest()
+            yield _Job(root, folder / f"{split}-{number:05d}.parquet", chunk, fingerprint)
+
+
+def _remove_strangers(folder: Path, wanted: set[Path]) -> None:
+    """Shards of an earlier, larger corpus would be read along."""
+    for path in folder.glob("*.parquet"):
+        if path not in wanted:
+            path.unlink()
+
+
+def _is_done(job: _Job) -> bool:
+    return job.path.is_file() and _metadata(job.path)["fingerprint"] == job.fingerprint
+
+
+def _metadata(path: Path) -> Row:
+    metadata: Row = json.loads(pq.read_metadata(path).metadata[b"sonicrx"])
+    return metadata
+
+
+def _write_shard(job: _Job) -> None:
+    vocabulary = tokens.Vocabulary.build()
+    rows: list[Row] = []
+    refused: list[tuple[str, str]] = []
+    for entry in job.entries:
+        try:
+            rows.append(prepare_piece(read_midi(job.root / entry.file), entry, vocabulary))
+        except MidiError as error:
+            refused.append((entry.file, str(error)))
+    metadata = json.dumps({"fingerprint": job.fingerprint, "refused": refused})
+    table = pa.Table.from_pylist(rows, schema=_schema()).replace_schema_metadata(
+        {"sonicrx": metadata}
+    )
+    partial = job.path.with_suffix(".partial")
+    pq.write_table(table, partial, compression="zstd")
+    partial.replace(job.path)
+
+
+def _schema() -> pa.Schema:
+    text = ("file", "sha1", "split", "group", "source", "tier", "licence", "title", "composer")
+    return pa.schema(
+        [
+            *((name, pa.string()) for name in text),
+            ("tonic", pa.int8()),
+            ("key_mode", pa.string()),
+            ("key_confidence", pa.float32()),
+            ("families", pa.list_(pa.int8())),
+            ("seconds", pa.float32()),
+            ("n_notes", pa.int32()),
+            ("tokens", pa.list_(pa.uint16())),
+            ("bar_start", pa.list_(pa.int32())),
+            *((name, pa.list_(pa.float32())) for name in attributes.NAMES),
+        ]
+    )
+
+
+def _write_summary(
+    out: Path, shards: list[Path], refused: list[Refusal], vocabulary: tokens.Vocabulary
+) -> Row:
+    vocabulary.save(out / "vocabulary.json")
+    training = pa.concat_tables(
+        pq.read_table(path, columns=list(CONDITIONS))
+        for path in shards
+        if path.name.startswith("train")
+    )
+    bars = {name: training[name].combine_chunks().flatten().to_numpy() for name in CONDITIONS}
+    Bins.fit(bars).save(out / "bins.json")
+    labels = pa.concat_tables(_label_table(path) for path in shards)
+    pq.write_table(labels, out / "labels.parquet")
+    report = _report(labels, refused)
+    (out / "report.json").write_text(json.dumps(report, indent=1))
+    (out / "report.md").write_text(_markdown(report))
+    (out / "quarantine.csv").write_text(_quarantine_csv(refused))
+    return report
+
+
+def _label_table(shard: Path) -> pa.Table:
+    """Piece-level labels: identity, key, and the mean of each attribute over its known bars."""
+    table = pq.read_table(shard)
+    lengths = np.diff(table["bar_start"].combine_chunks().offsets.to_numpy())
+    piece = np.repeat(np.arange(table.num_rows), lengths)
+    n_tokens = np.diff(table["tokens"].combine_chunks().offsets.to_numpy())
+    columns = {"n_bars": lengths, "n_tokens": n_tokens}
+    for name in attributes.NAMES:
+        values = table[name].combine_chunks().flatten().to_numpy()
+        known = ~np.isnan(values)
+        count = np.bincount(piece[known], minlength=table.num_rows)
+        total = np.bincount(piece[known], values[known], minlength=table.num_rows)
+        mean = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+        columns[name] = mean.astype(np.float32)
+    for name, column in columns.items():
+        table = table.drop_columns(name) if name in table.column_names else table
+        table = table.append_column(name, pa.array(column))
+    return table.drop_columns(["tokens", "bar_start"]).replace_schema_metadata(None)
+
+
+def _report(labels: pa.Table, refused: list[Refusal]) -> Row:
+    rows = labels.select(["source", "split", "seconds", "n_notes", "n_tokens", "n_bars"]).to_pylist()
+    groups: dict[tuple[str, str], Counter[str]] = {}
+    for row in rows:
+        for key in ((row["source"], row["split"]), ("all", row["split"]), ("all", "all")):
+            total = groups.setdefault(key, Counter())
+            total.update(pieces=1, notes=row["n_notes"], tokens=row["n_tokens"], bars=row["n_bars"])
+            total["seconds"] += row["seconds"]
+    known = {
+        name: int(np.isfinite(labels[name].to_numpy()).sum()) for name in attributes.NAMES
+    }
+    return {
+        "kept": len(rows),
+        "quarantined": len(refused),
+        "reasons": dict(Counter(_kind_of(refusal.reason) for refusal in refused).most_common()),
+        "pieces_with_attribute": known,
+        "groups": [
+            {"source": source, "split": split, **_figures(total)}
+            for (source, split), total in sorted(groups.items())
+        ],
+    }
+
+
+def _figures(total: Counter[str]) -> Row:
+    return {
+        "pieces": total["pieces"],
+        "hours": round(total["seconds"] / 3600, 2),
+        "bars": total["bars"],
+        "notes": total["notes"],
+        "tokens": total["tokens"],
+        "tokens_per_note": round(total["tokens"] / max(1, total["notes"]), 3),
+    }
+
+
+def _kind_of(reason: str) -> str:
+    """A reason without its particulars, for counting."""
+    return reason.split(":")[0].split(" 0x")[0] if not reason.startswith("same bytes") else "duplicate"
+
+
+def _markdown(report: Row) -> str:
+    lines = [f"# Prepared corpus: {report['kept']} kept, {report['quarantined']} quarantined", ""]
+    header = list(report["groups"][0])
+    lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(str(v) for v in row.values()) + " |" for row in report["groups"]]
+    lines += ["", "| quarantined because | files |", "|---|---|"]
+    lines += [f"| {reason} | {count} |" for reason, count in report["reasons"].items()]
+    lines += ["", "| attribute | pieces where it is known |", "|---|---|"]
+    lines += [f"| {name} | {n} |" for name, n in report["pieces_with_attribute"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _quarantine_csv(refused: list[Refusal]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["file", "reason"])
+    writer.writerows(sorted((refusal.file, refusal.reason) for refusal in refused))
+    return buffer.getvalue()
