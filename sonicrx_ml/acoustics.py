@@ -1,0 +1,299 @@
+"""Measurements on waveforms, each after its standard.
+
+Conventions
+-----------
+* `samples` is a float array of one (n,) or two (2, n) front channels, full scale 1.0; `rate` in Hz.
+* Levels are in LUFS, LU and dBTP. Silence is `-inf`, never NaN.
+* A `Curve` gives its values at the *centres* of its windows, in seconds. NaN in a curve means that
+  there is nothing to measure there (the centroid of silence, a tempo outside the search).
+* Nothing here knows of MIDI, prescriptions or rendering: sound in, figures out.
+
+Sources: ITU-R BS.1770-5 (loudness, true peak), EBU Tech 3341 (momentary, short-term),
+EBU Tech 3342 (loudness range). The tempo search is our own; `tempo_near` says how it works.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import scipy.fft
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage, signal
+
+Floats = NDArray[np.float64]
+Samples = NDArray[np.floating]
+
+MOMENTARY_S = 0.4  # EBU Tech 3341
+SHORT_TERM_S = 3.0  # EBU Tech 3341
+STEP_S = 0.1  # both are read every 100 ms: 75 % overlap of the 400 ms blocks (BS.1770-5)
+ABSOLUTE_GATE = -70.0  # LUFS, BS.1770-5
+INTEGRATED_GATE = -10.0  # LU below the ungated level, BS.1770-5
+RANGE_GATE = -20.0  # LU below the ungated level, EBU Tech 3342
+RANGE_PERCENTILES = (10, 95)  # EBU Tech 3342
+
+PEAK_RATE = 384_000  # Hz; BS.1770-5 annex 2 asks for at least 192 kHz
+PEAK_REACH = 12  # input samples on either side that shape an interpolated one
+PEAK_BLOCK = 128  # samples
+
+SILENCE_DBFS = -80.0  # a frame whose RMS is below has no timbre
+ONSET_RATE = 100  # Hz, onset strength
+ONSET_BAND = 6_000.0  # Hz: what starts a note is below
+HALVES = (1, 2, 4, 6, 8)  # events per half note that a tempo may show itself by
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """A quantity over time: `values[i]` in `unit` for the window centred on `times[i]` seconds."""
+
+    times: Floats
+    values: Floats
+    unit: str
+
+    def at(self, seconds: ArrayLike) -> Floats:
+        """Linear interpolation, held constant beyond both ends."""
+        return np.interp(np.asarray(seconds, dtype=np.float64), self.times, self.values)
+
+
+def _channels(samples: Samples) -> Samples:
+    rows = np.atleast_2d(samples)
+    if rows.ndim != 2 or rows.shape[0] not in (1, 2):
+        raise ValueError(f"samples of shape {np.shape(samples)}; legal are (n,), (1, n) and (2, n)")
+    return rows
+
+
+def decibel(power: ArrayLike) -> Floats:
+    """10·log10 of a power, with `-inf` for 0."""
+    linear = np.asarray(power, dtype=np.float64)
+    return 10.0 * np.log10(linear, out=np.full_like(linear, -np.inf), where=linear > 0)
+
+
+# ---------------------------------------------------------------- loudness
+
+
+@cache
+def k_weighting(rate: int) -> Floats:
+    """The K-weighting of BS.1770-5 as second-order sections (2, 6), for any rate in Hz.
+
+    The standard tabulates it for 48 kHz. Its two stages are bilinear transforms of a high shelf and
+    a high-pass whose analogue parameters B. De Man recovered ("Evaluation of implementations of the
+    EBU R128 loudness measurement", AES 2018); at 48 kHz they give the table back to 9 digits. The
+    table's high-pass has the numerator 1, -2, 1: a pass-band gain of 1.005, kept here at any rate.
+    """
+    shelf, boost, shelf_q = 1681.974450955533, 10 ** (3.999843853973347 / 20), 0.7071752369554196
+    low, low_q = 38.13547087602444, 0.5003270373238773
+    slope = boost**0.4996667741545416 / shelf_q
+    warped_48k = np.tan(np.pi * low / 48_000)
+    gain = 1 + warped_48k / low_q + warped_48k**2
+    stages = (
+        ([boost, slope, 1.0], [1.0, 1 / shelf_q, 1.0], shelf),
+        ([gain, 0.0, 0.0], [1.0, 1 / low_q, 1.0], low),
+    )
+    return np.array(
+        [
+            np.concatenate(signal.bilinear(top, bottom, fs=0.5 / np.tan(np.pi * corner / rate)))
+            for top, bottom, corner in stages
+        ]
+    )
+
+
+def window_power(samples: Samples, rate: int, window_s: float) -> Floats:
+    """K-weighted power, summed over channels, of every window of `window_s`, one per 100 ms."""
+    rows = _channels(samples)
+    bins = int(rows.shape[1] / (rate * STEP_S) + 1e-9)
+    width = round(window_s / STEP_S)
+    if bins < width:
+        raise ValueError(f"{rows.shape[1] / rate:.3f} s of sound; legal is {window_s} s or more")
+    edges = np.rint(np.arange(bins + 1) * rate * STEP_S).astype(np.int64)
+    weighted = signal.sosfilt(k_weighting(rate), rows[:, : edges[-1]].astype(np.float64), axis=1)
+    energy = np.add.reduceat(np.einsum("cn,cn->n", weighted, weighted), edges[:-1])
+    total = np.concatenate([[0.0], np.cumsum(energy)])
+    return (total[width:] - total[:-width]).clip(0.0) / (edges[width:] - edges[:-width])
+
+
+def lufs(power: ArrayLike) -> Floats:
+    """Loudness in LUFS of a K-weighted power (BS.1770-5)."""
+    return -0.691 + decibel(power)
+
+
+def _gated(power: Floats, relative_gate: float) -> Floats:
+    """The windows above the absolute gate and above the gate relative to what that one lets by."""
+    audible = power[lufs(power) > ABSOLUTE_GATE]
+    if len(audible) == 0:
+        return audible
+    return audible[lufs(audible) > lufs(audible.mean()) + relative_gate]
+
+
+def integrated_loudness(samples: Samples, rate: int) -> float:
+    """Gated programme loudness in LUFS (BS.1770-5); `-inf` when nothing passes the gates."""
+    gated = _gated(window_power(samples, rate, MOMENTARY_S), INTEGRATED_GATE)
+    return float(lufs(gated.mean())) if len(gated) else -np.inf
+
+
+def _loudness_curve(samples: Samples, rate: int, window_s: float) -> Curve:
+    values = lufs(window_power(samples, rate, window_s))
+    return Curve(window_s / 2 + STEP_S * np.arange(len(values), dtype=np.float64), values, "LUFS")
+
+
+def momentary_loudness(samples: Samples, rate: int) -> Curve:
+    """Loudness of 400 ms windows, every 100 ms (EBU Tech 3341)."""
+    return _loudness_curve(samples, rate, MOMENTARY_S)
+
+
+def short_term_loudness(samples: Samples, rate: int) -> Curve:
+    """Loudness of 3 s windows, every 100 ms (EBU Tech 3341)."""
+    return _loudness_curve(samples, rate, SHORT_TERM_S)
+
+
+def loudness_range(samples: Samples, rate: int) -> float:
+    """Loudness range in LU (EBU Tech 3342); 0 for silence. Not meant for less than a minute."""
+    gated = _gated(window_power(samples, rate, SHORT_TERM_S), RANGE_GATE)
+    if len(gated) == 0:
+        return 0.0
+    low, high = np.percentile(lufs(gated), RANGE_PERCENTILES)
+    return float(high - low)
+
+
+# ---------------------------------------------------------------- true peak
+
+
+def true_peak(samples: Samples, rate: int) -> float:
+    """Highest level of the continuous signal in dBTP (BS.1770-5 annex 2), `-inf` for silence.
+
+    Oversampled to 384 kHz or more, where a peak is under-read by .17 dB at worst. An interpolated
+    value is at most the largest sample in reach times the filter's absolute sum; blocks are taken
+    from the largest such bound down, until no block left can hold the peak.
+    """
+    rows = _channels(samples)
+    factor = -(-PEAK_RATE // rate)
+    taps = _interpolator(factor)
+    peak = float(np.abs(rows).max(initial=0.0))
+    blocks = _peak_blocks(rows)
+    overshoot = np.abs(np.pad(taps, (0, factor - 1)).reshape(-1, factor)).sum(axis=0).max()
+    bound = np.maximum(blocks.max(axis=1), -blocks.min(axis=1)) * overshoot
+    order = np.argsort(-bound, kind="stable")
+    for start in range(0, len(order), 256):
+        chosen = order[start : start + 256]
+        if bound[chosen[0]] <= peak:
+            break
+        between = signal.upfirdn(taps, blocks[chosen], up=factor, axis=1)
+        inside = between[:, 2 * PEAK_REACH * factor : (blocks.shape[1] - 1) * factor + 1]
+        peak = max(peak, float(np.abs(inside).max()))
+    return float(decibel(peak**2))
+
+
+@cache
+def _interpolator(factor: int) -> Floats:
+    """Windowed-sinc low-pass at the old Nyquist frequency; every `factor`-th tap but one is 0."""
+    taps = 2 * PEAK_REACH * factor + 1
+    return factor * signal.firwin(taps, 1.0 / factor, window=("kaiser", 5.0), scale=False)
+
+
+def _peak_blocks(rows: Samples) -> Samples:
+    """Blocks (b, PEAK_BLOCK + 2·PEAK_REACH) that overlap by their reach; silence outside."""
+    fill = -rows.shape[1] % PEAK_BLOCK + PEAK_REACH
+    padded = np.pad(rows, ((0, 0), (PEAK_REACH, fill)))
+    windows = sliding_window_view(padded, PEAK_BLOCK + 2 * PEAK_REACH, axis=1)
+    return windows[:, ::PEAK_BLOCK].reshape(-1, windows.shape[-1])
+
+
+# ---------------------------------------------------------------- timbre
+
+
+def _magnitudes(mono: Samples, frame: int, hop: int, bins: int) -> NDArray[np.float32]:
+    """Magnitudes (frames, bins) of Hann-windowed frames; whole frames only. 1.0 is full scale."""
+    window = signal.get_window("hann", frame).astype(np.float32)
+    window *= 2.0 / window.sum()
+    frames = sliding_window_view(mono.astype(np.float32), frame)[::hop]
+    chunks = (frames[start : start + 1024] for start in range(0, len(frames), 1024))
+    return np.concatenate([np.abs(scipy.fft.rfft(chunk * window)[:, :bins]) for chunk in chunks])
+
+
+def spectral_centroid(samples: Samples, rate: int, *, window_s: float = 0.05) -> Curve:
+    """Magnitude-weighted mean frequency in Hz, windows half overlapping; NaN below -80 dBFS RMS."""
+    mono = _channels(samples).mean(axis=0)
+    frame = round(window_s * rate)
+    if len(mono) < frame:
+        raise ValueError(f"{len(mono) / rate:.3f} s of sound; legal is {window_s} s or more")
+    hop = frame // 2
+    magnitude = _magnitudes(mono, frame, hop, frame // 2 + 1)
+    hz = scipy.fft.rfftfreq(frame, 1.0 / rate)
+    audible = decibel((magnitude**2).sum(axis=1) / 3.0) > SILENCE_DBFS
+    values = np.full(len(magnitude), np.nan)
+    values[audible] = magnitude[audible] @ hz / magnitude[audible].sum(axis=1)
+    return Curve((np.arange(len(values)) * hop + frame / 2) / rate, values, "Hz")
+
+
+# ---------------------------------------------------------------- tempo
+
+
+def onset_strength(samples: Samples, rate: int) -> Curve:
+    """How much begins at each instant, 100 times a second, mean 0 and variance about 1.
+
+    Rise of the log magnitude below 6 kHz over 50 ms, against the largest of three neighbouring
+    bins, so that vibrato is no onset (Böck & Widmer 2013, "Maximum filter vibrato suppression").
+    """
+    mono = _channels(samples).mean(axis=0)
+    frame, hop, lag = round(0.08 * rate), round(rate / ONSET_RATE), 5
+    magnitude = _magnitudes(mono, frame, hop, int(ONSET_BAND * frame / rate))
+    level = np.log1p(1000.0 * magnitude / max(float(magnitude.max()), 1e-9))
+    before = ndimage.maximum_filter1d(level[:-lag], 3, axis=1)
+    rise = np.maximum(level[lag:] - before, 0.0).mean(axis=1, dtype=np.float64)
+    rise -= ndimage.uniform_filter1d(rise, 2 * ONSET_RATE)
+    rise /= np.sqrt(ndimage.uniform_filter1d(rise**2, 8 * ONSET_RATE)) + 1e-6
+    times = ((np.arange(len(rise)) + lag / 2) * hop + frame / 2) / rate
+    return Curve(times, rise, "")
+
+
+def tempo_near(
+    samples: Samples,
+    rate: int,
+    expected_bpm: float | Curve,
+    *,
+    search: float = 0.08,
+    window_s: float = 16.0,
+    step_s: float = 4.0,
+) -> Curve:
+    """Tempo in BPM (quarters per minute) near an expected one, per Hann window of `window_s`.
+
+    Time is bent by the expected tempo, so that a glide as expected is a steady beat; then the ratio
+    within 1 ± `search` is found at which the onsets repeat most strongly, summed over the half note
+    and its HALVES. The narrow search is what keeps half and double tempo out. NaN where the
+    strongest ratio is at the edge of the search. Sound without any beat gives values that scatter
+    over the search. On 14 scores (48-90 BPM; piano, guitar, organ, voices; 178 windows; asked 3 %
+    too fast) the median error was .02 %, and 96 % of the windows were within 1 %.
+    """
+    onsets = onset_strength(samples, rate)
+    width, step = round(window_s * ONSET_RATE), round(step_s * ONSET_RATE)
+    if len(onsets.times) < width:
+        raise ValueError(f"{np.shape(samples)[-1] / rate:.2f} s of sound; legal is {window_s} s up")
+    expected = expected_bpm.at(onsets.times) if isinstance(expected_bpm, Curve) else expected_bpm
+    tempo = np.broadcast_to(np.asarray(expected, dtype=np.float64), onsets.times.shape)
+    if not (tempo > 0).all():
+        raise ValueError(f"expected tempo {tempo.min()} BPM; legal are positive ones")
+    beats = np.cumsum(tempo / 60.0 * np.gradient(onsets.times))
+    ratios = 1.0 + np.linspace(-search, search, 2 * round(search * 1000) + 1)
+    hann = signal.get_window("hann", width)
+    starts = np.arange(0, len(beats) - width + 1, step)
+    found = [
+        _best_ratio(onsets.values[s : s + width] * hann, beats[s : s + width], ratios)
+        for s in starts
+    ]
+    middle = starts + width // 2
+    return Curve(onsets.times[middle], np.array(found) * tempo[middle], "BPM")
+
+
+def _best_ratio(strength: Floats, beats: Floats, ratios: Floats) -> float:
+    """Ratio whose beat, halved and divided, the onsets follow best; NaN at the edge of `ratios`."""
+    half = np.exp(-1j * np.pi * np.outer(beats - beats[len(beats) // 2], ratios))
+    powers = [np.abs(strength @ half**exponent) ** 2 for exponent in HALVES]
+    power = np.sum(powers, axis=0)
+    best = int(np.argmax(power))
+    if best in (0, len(ratios) - 1):
+        return float("nan")
+    left, top, right = power[best - 1 : best + 2]
+    return float(
+        ratios[best] + (ratios[1] - ratios[0]) * 0.5 * (left - right) / (left - 2 * top + right)
+    )

@@ -1,0 +1,206 @@
+"""Loudness, range and true peak against the standards' own cases; centroid and tempo on tones."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import signal
+
+from sonicrx_ml import acoustics
+
+RATE = 48_000
+
+
+def tone(level_dbfs, seconds, hz=1000.0, rate=RATE):
+    """A stereo sine whose peak is `level_dbfs` in each channel."""
+    t = np.arange(round(seconds * rate)) / rate
+    return np.tile(10 ** (level_dbfs / 20) * np.sin(2 * np.pi * hz * t), (2, 1))
+
+
+def tones(*steps):
+    return np.concatenate([tone(level, seconds) for level, seconds in steps], axis=1)
+
+
+def clicks(beats_per_second, seconds, rate=RATE):
+    """Struck tones on the beats of a tempo function (beats per second at each time)."""
+    t = np.arange(round(seconds * rate)) / rate
+    beats = np.cumsum(beats_per_second(t)) / rate
+    since = t - t[np.searchsorted(beats, np.floor(beats))]
+    pitch = 220.0 * 2 ** ((np.floor(beats) * 5 % 12) / 12)
+    return np.exp(-6 * since) * np.minimum(since / 0.01, 1) * np.sin(2 * np.pi * pitch * since)
+
+
+# ---------------------------------------------------------------- loudness
+
+
+@pytest.mark.parametrize("rate", [22_050, 44_100, 48_000, 88_200, 96_000, 192_000])
+def test_full_scale_997_hz_in_one_channel_is_minus_3_01(rate):
+    left = tone(0.0, 2.0, 997.0, rate)[0]
+    assert acoustics.integrated_loudness(left, rate) == pytest.approx(-3.01, abs=0.025)
+
+
+def test_k_weighting_is_the_standards_table_at_48_khz():
+    table = [
+        (1.53512485958697, -2.69169618940638, 1.19839281085285),
+        (1.0, -1.69065929318241, 0.73248077421585),
+        (1.0, -2.0, 1.0),
+        (1.0, -1.99004745483398, 0.99007225036621),
+    ]
+    np.testing.assert_allclose(acoustics.k_weighting(48_000).reshape(4, 3), table, atol=1e-8)
+
+
+TECH_3341 = {
+    1: ([(-23, 20)], -23.0),
+    2: ([(-33, 20)], -33.0),
+    3: ([(-36, 10), (-23, 60), (-36, 10)], -23.0),
+    4: ([(-72, 10), (-36, 10), (-23, 60), (-36, 10), (-72, 10)], -23.0),
+    5: ([(-26, 20), (-20, 20.1), (-26, 20)], -23.0),
+}
+
+
+@pytest.mark.parametrize("case", TECH_3341)
+def test_integrated_loudness_tech_3341(case):
+    steps, expected = TECH_3341[case]
+    assert acoustics.integrated_loudness(tones(*steps), RATE) == pytest.approx(expected, abs=0.1)
+
+
+def test_short_term_tech_3341_case_9():
+    curve = acoustics.short_term_loudness(tones(*[(-20, 1.34), (-30, 1.66)] * 5), RATE)
+    np.testing.assert_allclose(curve.values, -23.0, atol=0.1)
+    assert curve.times[0] == pytest.approx(1.5)
+    assert np.diff(curve.times) == pytest.approx(0.1)
+
+
+def test_momentary_tech_3341_case_12():
+    curve = acoustics.momentary_loudness(tones(*[(-20, 0.18), (-30, 0.22)] * 25), RATE)
+    np.testing.assert_allclose(curve.values[curve.times > 1.0], -23.0, atol=0.1)
+
+
+def test_momentary_follows_a_step_at_its_time():
+    curve = acoustics.momentary_loudness(tones((-40, 2), (-20, 2)), RATE)
+    assert curve.at(1.75) == pytest.approx(-40, abs=0.1)
+    assert curve.at(2.25) == pytest.approx(-20, abs=0.1)
+
+
+TECH_3342 = {
+    1: ([-20, -30], 10.0),
+    2: ([-20, -15], 5.0),
+    3: ([-40, -20], 20.0),
+    4: ([-50, -35, -20, -35, -50], 15.0),
+}
+
+
+@pytest.mark.parametrize("case", TECH_3342)
+def test_loudness_range_tech_3342(case):
+    levels, expected = TECH_3342[case]
+    sound = tones(*[(level, 20) for level in levels])
+    assert acoustics.loudness_range(sound, RATE) == pytest.approx(expected, abs=1.0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(gain_db=st.floats(-25, 10), rate=st.sampled_from([11_025, 44_100, 48_000]))
+def test_loudness_moves_with_gain(gain_db, rate):
+    noise = 0.1 * np.random.default_rng(0).standard_normal((2, rate))
+    before = acoustics.integrated_loudness(noise, rate)
+    after = acoustics.integrated_loudness(noise * 10 ** (gain_db / 20), rate)
+    assert after - before == pytest.approx(gain_db, abs=1e-6)
+
+
+def test_silence_is_minus_infinity_and_never_nan():
+    silence = np.zeros((2, 4 * RATE))
+    assert acoustics.integrated_loudness(silence, RATE) == -np.inf
+    assert (acoustics.momentary_loudness(silence, RATE).values == -np.inf).all()
+    assert acoustics.loudness_range(silence, RATE) == 0.0
+    assert acoustics.true_peak(silence, RATE) == -np.inf
+    assert np.isnan(acoustics.spectral_centroid(silence, RATE).values).all()
+
+
+def test_too_short_and_misshapen_sounds_are_refused():
+    with pytest.raises(ValueError, match=r"0\.399 s of sound; legal is 0\.4 s"):
+        acoustics.integrated_loudness(np.zeros(round(0.399 * RATE)), RATE)
+    with pytest.raises(ValueError, match=r"shape \(6, 48000\)"):
+        acoustics.integrated_loudness(np.zeros((6, RATE)), RATE)
+    with pytest.raises(ValueError, match=r"legal is 0\.05 s"):
+        acoustics.spectral_centroid(np.zeros(10), RATE)
+    with pytest.raises(ValueError, match=r"legal is 16\.0 s"):
+        acoustics.tempo_near(np.zeros(RATE), RATE, 60.0)
+
+
+# ---------------------------------------------------------------- true peak
+
+
+@pytest.mark.parametrize(
+    ("amplitude", "divisor", "degrees", "expected"),
+    [(0.5, 4, 0, -6), (0.5, 4, 45, -6), (0.5, 6, 60, -6), (0.5, 8, 67.5, -6), (1.41, 4, 45, 3)],
+)
+def test_true_peak_tech_3341_cases_15_to_19(amplitude, divisor, degrees, expected):
+    n = np.arange(RATE)
+    sine = amplitude * np.sin(2 * np.pi * n / divisor + np.deg2rad(degrees))
+    edges = np.minimum(1.0, np.minimum(n, n[::-1]) / 2400)  # 50 ms fades: no click to measure
+    measured = acoustics.true_peak(sine * edges, RATE)
+    assert expected - 0.4 <= measured <= expected + 0.2
+
+
+@pytest.mark.parametrize("offset", [0, 1, 2, 3])
+def test_true_peak_tech_3341_cases_20_to_23(offset):
+    """A band-limited burst of exactly 0 dBTP made at 4 x 48 kHz, decimated at each offset."""
+    t = np.arange(-4096, 4096) / (4 * RATE)
+    burst = np.cos(2 * np.pi * RATE / 6 * t) * np.exp(-((t / 3e-4) ** 2))
+    measured = acoustics.true_peak(burst[offset::4], RATE)
+    assert -0.4 <= measured <= 0.2
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), crest=st.floats(1.0, 6.0))
+def test_true_peak_that_skips_blocks_equals_oversampling_everything(seed, crest):
+    rng = np.random.default_rng(seed)
+    sound = rng.standard_normal((2, 5000)) * np.abs(rng.standard_normal((2, 5000))) ** crest
+    factor = acoustics.PEAK_RATE // RATE
+    every = signal.upfirdn(acoustics._interpolator(factor), sound, up=factor, axis=1)
+    expected = 20 * np.log10(max(np.abs(every).max(), np.abs(sound).max()))
+    assert acoustics.true_peak(sound, RATE) == pytest.approx(expected, abs=1e-9)
+
+
+# ---------------------------------------------------------------- timbre and tempo
+
+
+@pytest.mark.parametrize("rate", [22_050, 48_000])
+@pytest.mark.parametrize("hz", [440.0, 3000.0])
+def test_centroid_of_a_sine_is_its_frequency(hz, rate):
+    curve = acoustics.spectral_centroid(tone(-20, 1.0, hz, rate), rate)
+    np.testing.assert_allclose(curve.values, hz, rtol=0.02)
+
+
+def test_centroid_rises_with_the_cutoff_of_noise():
+    noise = np.random.default_rng(0).standard_normal(RATE)
+    means = [
+        acoustics.spectral_centroid(signal.lfilter(*signal.butter(2, hz, fs=RATE), noise), RATE)
+        for hz in (500, 1000, 2000, 4000, 8000)
+    ]
+    assert (np.diff([curve.values.mean() for curve in means]) > 0).all()
+
+
+@pytest.mark.parametrize("bpm", [48.0, 62.0, 75.0, 90.0])
+def test_tempo_of_a_steady_beat_though_expected_elsewhere(bpm):
+    sound = clicks(lambda t: np.full_like(t, bpm / 60), 24)
+    for wrong in (0.95, 1.0, 1.06):
+        curve = acoustics.tempo_near(sound, RATE, bpm * wrong)
+        np.testing.assert_allclose(curve.values, bpm, rtol=0.003)
+
+
+def test_tempo_follows_a_glide():
+    sound = clicks(lambda t: (84 - 24 * t / 60) / 60, 60, 24_000)
+    expected = acoustics.Curve(np.array([0.0, 60.0]), np.array([84.0, 60.0]) * 1.03, "BPM")
+    curve = acoustics.tempo_near(sound, 24_000, expected)
+    np.testing.assert_allclose(curve.values, 84 - 24 * curve.times / 60, rtol=0.004)
+    assert curve.times[0] < 9
+    assert curve.times[-1] > 48
+
+
+def test_tempo_of_silence_is_not_invented():
+    assert np.isnan(acoustics.tempo_near(np.zeros(20 * RATE), RATE, 60.0).values).all()
+
+
+def test_tempo_refuses_a_stopped_clock():
+    with pytest.raises(ValueError, match=r"expected tempo 0\.0 BPM"):
+        acoustics.tempo_near(np.zeros(20 * RATE), RATE, 0.0)

@@ -1,0 +1,114 @@
+"""Mastering: the asked loudness under the ceiling, no DC, soft ends, and an honest record."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sonicrx_ml.acoustics import integrated_loudness, true_peak
+from sonicrx_ml.audio import Sound
+from sonicrx_ml.mastering import Mastering, block_dc, fades, limit, master
+
+RATE = 48_000
+
+
+def sound(samples):
+    return Sound(np.asarray(samples, dtype=np.float32), RATE, "engine 1", "font.sf2", "0" * 64)
+
+
+def plucks(seconds=6.0, level=0.05, decay=3.0):
+    """One decaying tone a second, panned to the left: peaks well above its loudness."""
+    t = np.arange(round(seconds * RATE)) / RATE
+    mono = level * np.exp(-decay * (t % 1.0)) * np.sin(2 * np.pi * 330 * t)
+    return np.stack([mono, 0.5 * mono])
+
+
+@pytest.mark.parametrize("target", [-35.0, -23.0, -16.0])
+def test_loudness_is_the_target_and_the_record_is_true(target):
+    mastered, record = master(sound(plucks()), target_lufs=target)
+    assert integrated_loudness(mastered.samples, RATE) == pytest.approx(target, abs=0.05)
+    assert record.loudness_lufs == integrated_loudness(mastered.samples, RATE)
+    assert record.true_peak_dbtp == true_peak(mastered.samples, RATE) <= -1.0
+    assert record.seconds == mastered.seconds == 6.0
+    assert (mastered.engine, mastered.font) == ("engine 1", "font.sf2")
+
+
+@settings(max_examples=8, deadline=None)
+@given(gain_db=st.floats(-40, 30))
+def test_the_level_of_the_render_does_not_matter(gain_db):
+    mastered, record = master(sound(plucks(4.0)))
+    again, other = master(sound(plucks(4.0) * 10 ** (gain_db / 20)))
+    np.testing.assert_allclose(again.samples, mastered.samples, atol=1e-4)
+    assert other.gain_db == pytest.approx(record.gain_db - gain_db, abs=0.01)
+
+
+def test_a_plain_gain_when_the_ceiling_is_far():
+    source = plucks()
+    mastered, record = master(sound(source), fade_in_s=0.0, fade_out_s=0.0)
+    assert record.limited_db == 0.0
+    plain = block_dc(source.astype(np.float32), RATE) * 10 ** (record.gain_db / 20)
+    np.testing.assert_allclose(mastered.samples, plain, atol=1e-6)
+
+
+def test_a_near_ceiling_is_kept_by_limiting_and_recorded():
+    mastered, record = master(sound(plucks(decay=8.0)), target_lufs=-16.0, ceiling_dbtp=-6.0)
+    assert record.limited_db > 3.0
+    assert record.true_peak_dbtp <= -6.0
+    assert record.loudness_lufs == pytest.approx(-16.0, abs=0.05)
+    ratio = np.abs(mastered.samples[0]).max() / np.abs(mastered.samples[1]).max()
+    assert ratio == pytest.approx(2.0, rel=0.01)  # the stereo image stays
+
+
+def test_the_limiter_touches_only_what_is_near_a_peak():
+    quiet = 0.1 * np.sin(2 * np.pi * 200 * np.arange(RATE) / RATE) * np.ones((2, 1))
+    burst = quiet.copy()
+    burst[:, 24_000:24_100] *= 12.0
+    limited, reduction = limit(burst, RATE, -6.0)
+    assert reduction == pytest.approx(20 * np.log10(1.2) + 6.0, abs=1.0)
+    assert true_peak(limited, RATE) <= -6.0
+    away = np.r_[0:23_000, 25_100:RATE]
+    np.testing.assert_allclose(limited[:, away], quiet[:, away], atol=1e-9)
+
+
+def test_an_offset_is_removed_without_a_thump():
+    mastered, record = master(sound(plucks() + np.array([[0.1], [-0.03]])))
+    clean, _ = master(sound(plucks()))
+    assert record.dc_removed == pytest.approx(0.1, abs=0.002)
+    assert np.abs(mastered.samples.mean(axis=1)).max() < 1e-4
+    np.testing.assert_allclose(mastered.samples, clean.samples, atol=2e-3)
+
+
+def test_fades_are_raised_cosines():
+    gain = fades(RATE, RATE, 0.1, 0.4)
+    assert (gain[0], gain[-1]) == (0.0, 0.0)
+    assert gain[2400] == pytest.approx(0.5)
+    assert (gain[4800:-19_200] == 1.0).all()
+    assert (np.diff(gain[:4800]) > 0).all()
+    assert (np.diff(gain[-19_200:]) < 0).all()
+
+
+def test_the_end_is_where_it_was_asked():
+    mastered, record = master(sound(plucks()), end_s=4.5, fade_out_s=1.0)
+    assert mastered.samples.shape == (2, 216_000)
+    assert (mastered.samples[:, -1] == 0.0).all()
+    assert isinstance(record, Mastering)
+    assert (record.seconds, record.fade_out_s) == (4.5, 1.0)
+
+
+def test_silence_is_refused():
+    with pytest.raises(ValueError, match="the sound is silent"):
+        master(sound(np.zeros((2, 4 * RATE))))
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"target_lufs": -3.0}, r"target_lufs -3\.0; legal are -60 to -10"),
+        ({"ceiling_dbtp": 1.0}, r"ceiling_dbtp 1\.0; legal are -20 to 0"),
+        ({"end_s": 7.0}, r"end_s 7\.0; legal are \.4 to the sound's 6\.000 s"),
+        ({"fade_in_s": 4.0}, r"fades of 4\.0 and 3\.0 s; legal are 0 to 6\.0 s"),
+    ],
+)
+def test_illegal_choices_name_the_legal_ones(choice, message):
+    with pytest.raises(ValueError, match=message):
+        master(sound(plucks()), **choice)
