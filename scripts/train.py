@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from omegaconf import DictConfig
 
 from sonicrx_ml.config import TrainConfig, plain, register
+from sonicrx_ml.shards import prepare_etudes
 from sonicrx_ml.training import CorpusData, Training, new_composer
 
 register()
@@ -23,6 +24,8 @@ def main(config: DictConfig) -> None:
     if cfg.trainer.threads:
         torch.set_num_threads(cfg.trainer.threads)
     folder = Path(cfg.out) / cfg.name
+    if cfg.data.etudes:
+        prepare_etudes(Path(cfg.data.prepared), cfg.data.etudes)
     data = CorpusData(cfg.data, cfg.optim, cfg.model.context, cfg.seed)
     training = Training(
         new_composer(cfg.model, data.vocabulary, data.bins), cfg.optim, cfg.trainer.compiled
@@ -51,7 +54,9 @@ def main(config: DictConfig) -> None:
 def loggers(cfg: TrainConfig, folder: Path) -> list[Logger]:
     found: list[Logger] = [CSVLogger(folder, name="", version="")]
     if cfg.wandb != "disabled":
-        found.append(WandbLogger(cfg.name, folder, offline=cfg.wandb == "offline", project="sonicrx"))
+        found.append(
+            WandbLogger(cfg.name, folder, offline=cfg.wandb == "offline", project="sonicrx")
+        )
     return found
 
 
@@ -59,9 +64,13 @@ def callbacks(cfg: TrainConfig, folder: Path) -> list[L.Callback]:
     from datetime import timedelta
 
     return [
-        ModelCheckpoint(folder, "best", monitor="valid/nats_per_note", enable_version_counter=False),
         ModelCheckpoint(
-            folder, "last", train_time_interval=timedelta(minutes=cfg.trainer.checkpoint_minutes),
+            folder, "best", monitor="valid/nats_per_note", enable_version_counter=False
+        ),
+        ModelCheckpoint(
+            folder,
+            "last",
+            train_time_interval=timedelta(minutes=cfg.trainer.checkpoint_minutes),
             enable_version_counter=False,
         ),
         EarlyStopping("valid/nats_per_note", patience=cfg.trainer.patience),

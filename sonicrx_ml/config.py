@@ -6,7 +6,7 @@ YAML groups hold values, dataclasses hold the schema. A config is turned into pl
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from typing import Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
@@ -14,6 +14,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from sonicrx_ml.dataset import DataConfig
 from sonicrx_ml.model import ModelConfig
+from sonicrx_ml.prescription import CONTROLS
+from sonicrx_ml.sampling import SamplingConfig
 from sonicrx_ml.training import OptimConfig
 
 T = TypeVar("T")
@@ -72,11 +74,30 @@ class TrainConfig:
     seed: int = 1
 
 
+_Controls = make_dataclass("_Controls", [(name, Any, None) for name in CONTROLS], kw_only=True)
+
+
+@dataclass(kw_only=True)
+class SampleConfig(_Controls):  # type: ignore[misc, valid-type]
+    """`scripts/sample.py`: every control of a prescription, and how to make it a track."""
+
+    prescription: str | None = None
+    """A JSON file to start from; controls given beside it replace its own."""
+    n: int = 1
+    """Takes, with seeds counted up from `seed`."""
+    checkpoint: str = "checkpoints/small"
+    out: str = "tracks"
+    engine: str = "auto"
+    font: str | None = None
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+
 def register() -> None:
     """Make the schemas known to Hydra as `prepare_schema`, `train_schema`, ..."""
     store = ConfigStore.instance()
     store.store("prepare_schema", PrepareConfig)
     store.store("train_schema", TrainConfig)
+    store.store("sample_schema", SampleConfig)
 
 
 def plain(config: DictConfig, kind: type[T]) -> T:

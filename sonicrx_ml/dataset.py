@@ -51,6 +51,8 @@ class DataConfig:
 
     prepared: str
     """Folder that `scripts/prepare_data.py` wrote."""
+    etudes: int = 0
+    """Compose and prepare so many etudes first, where the folder is not there yet."""
     source_weights: dict[str, float] = field(default_factory=dict)
     """Times a piece of a source is drawn against one of a source that is not named (1)."""
     calm: float = 1.0
@@ -132,8 +134,9 @@ class Windows(Dataset[dict[str, Any]]):
     def window(self, piece: int, start: int) -> dict[str, Any]:
         """Tokens `start` to `start + size` of BOS + piece, and the bars they belong to."""
         row = self.rows[piece]
-        bos = self.vocabulary.names.index("BOS_None")
-        ids = np.concatenate([[bos], row["tokens"]])[start : start + self.size + 1].astype(np.int64)
+        ids = np.concatenate([[self.vocabulary.bos], row["tokens"]])[
+            start : start + self.size + 1
+        ].astype(np.int64)
         bar_start = row["bar_start"] + 1
         bar = np.searchsorted(bar_start, start + np.arange(len(ids)), side="right") - 1
         bar = np.maximum(bar, 0)

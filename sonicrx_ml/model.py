@@ -76,7 +76,9 @@ class Composer(nn.Module):
             if weight.dim() < 2:
                 continue
             residual = name.endswith(("mix.weight", "down.weight"))
-            nn.init.normal_(weight, std=0.02 / (2 * self.config.layers) ** 0.5 if residual else 0.02)
+            nn.init.normal_(
+                weight, std=0.02 / (2 * self.config.layers) ** 0.5 if residual else 0.02
+            )
 
     def forward(
         self, ids_BT: Tensor, bar_BT: Tensor, conditions_BKA: Tensor, palette_BF: Tensor

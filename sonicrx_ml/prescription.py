@@ -299,6 +299,11 @@ class Prescription:
         """First 12 hex digits of the SHA-256 of the canonical JSON."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
+    @property
+    def label(self) -> str:
+        """A file name: the goal and the id."""
+        return f"{self.goal or 'track'}-{self.id}"
+
 
 # ---------------------------------------------------------------- the vocabulary in print
 

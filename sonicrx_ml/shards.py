@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.progress import track
 
-from sonicrx_ml import attributes, canonical, keys, tokens
+from sonicrx_ml import attributes, canonical, etudes, keys, tokens
 from sonicrx_ml.corpus import SPLITS, Entry, Refusal, list_corpus
 from sonicrx_ml.labels import CONDITIONS, Bins
 from sonicrx_ml.notes import MidiError, Notes, read_midi
@@ -68,6 +68,14 @@ def prepare(
     return _write_summary(out, [job.path for job in jobs], refused, vocabulary)
 
 
+def prepare_etudes(out: Path, count: int) -> None:
+    """The embedded corpus, composed and prepared, unless `out` is prepared already."""
+    if (out / "bins.json").is_file():
+        return
+    etudes.write_corpus(out / "midi", count)
+    prepare(out / "midi", out, out / "midi" / "manifest.csv")
+
+
 def prepare_piece(notes: Notes, entry: Entry, vocabulary: tokens.Vocabulary) -> Row:
     """One row of a shard. Raises `MidiError` where the piece cannot be used."""
     notes = canonical.playable(canonical.simplify_meters(notes))
@@ -76,7 +84,9 @@ def prepare_piece(notes: Notes, entry: Entry, vocabulary: tokens.Vocabulary) -> 
     bars = moved.bars()
     grid = canonical.snap(moved, bars)
     if len(grid) < MIN_NOTES or len(bars) < MIN_BARS:
-        raise MidiError(f"{len(grid)} notes in {len(bars)} bars; legal are {MIN_NOTES} in {MIN_BARS}")
+        raise MidiError(
+            f"{len(grid)} notes in {len(bars)} bars; legal are {MIN_NOTES} in {MIN_BARS}"
+        )
     snapped = canonical.unsnap(grid, bars, moved.tempo)
     values = attributes.measure(
         snapped,
@@ -210,16 +220,16 @@ def _label_table(shard: Path) -> pa.Table:
 
 
 def _report(labels: pa.Table, refused: list[Refusal]) -> Row:
-    rows = labels.select(["source", "split", "seconds", "n_notes", "n_tokens", "n_bars"]).to_pylist()
+    rows = labels.select(
+        ["source", "split", "seconds", "n_notes", "n_tokens", "n_bars"]
+    ).to_pylist()
     groups: dict[tuple[str, str], Counter[str]] = {}
     for row in rows:
         for key in ((row["source"], row["split"]), ("all", row["split"]), ("all", "all")):
             total = groups.setdefault(key, Counter())
             total.update(pieces=1, notes=row["n_notes"], tokens=row["n_tokens"], bars=row["n_bars"])
             total["seconds"] += row["seconds"]
-    known = {
-        name: int(np.isfinite(labels[name].to_numpy()).sum()) for name in attributes.NAMES
-    }
+    known = {name: int(np.isfinite(labels[name].to_numpy()).sum()) for name in attributes.NAMES}
     return {
         "kept": len(rows),
         "quarantined": len(refused),
@@ -245,7 +255,9 @@ def _figures(total: Counter[str]) -> Row:
 
 def _kind_of(reason: str) -> str:
     """A reason without its particulars, for counting."""
-    return reason.split(":")[0].split(" 0x")[0] if not reason.startswith("same bytes") else "duplicate"
+    return (
+        reason.split(":")[0].split(" 0x")[0] if not reason.startswith("same bytes") else "duplicate"
+    )
 
 
 def _markdown(report: Row) -> str:

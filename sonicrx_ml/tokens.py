@@ -110,6 +110,10 @@ class Vocabulary:
         return self.names.index("PAD_None")
 
     @cached_property
+    def bos(self) -> int:
+        return self.names.index("BOS_None")
+
+    @cached_property
     def eos(self) -> int:
         return self.names.index("EOS_None")
 
@@ -154,9 +158,7 @@ def encode(grid: Gridded, vocabulary: Vocabulary) -> tuple[Ids, Ints]:
     slots[:, 3] = to_id[DURATION][grid.length]
     heads = np.array([[vocabulary.bar, vocabulary.meter(meter)] for meter in grid.meters])
     notes_before = np.searchsorted(grid.bar, np.arange(n_bars))
-    stream = np.insert(
-        slots.ravel(), np.repeat(4 * notes_before, 2), heads.reshape(-1)
-    )
+    stream = np.insert(slots.ravel(), np.repeat(4 * notes_before, 2), heads.reshape(-1))
     ids = np.append(stream[stream != vocabulary.pad], vocabulary.eos)
     return ids.astype(np.uint16), np.flatnonzero(ids == vocabulary.bar)
 

@@ -69,13 +69,14 @@ class Training(L.LightningModule):
         super().__init__()
         self.composer = composer
         self.optim = optim
-        self._forward = torch.compile(composer) if compiled else composer
+        if compiled:
+            composer.compile()
         self._clock, self._tokens = time.monotonic(), 0
         self._totals = torch.zeros(3, dtype=torch.float64)
 
     def nats(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Cross-entropy summed over the batch's tokens, and the number of tokens."""
-        logits_BTV = self._forward(
+        logits_BTV = self.composer(
             batch.ids_BT, batch.bar_BT, batch.conditions_BKA, batch.palette_BF
         )
         targets = batch.targets_BT.flatten()

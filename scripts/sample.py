@@ -1,0 +1,54 @@
+"""Compose tracks: `python scripts/sample.py goal=anxiety duration_s=120 key=D tempo=[84,60] n=2`."""
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+from rich.console import Console
+
+from sonicrx_ml import checkpoint, report
+from sonicrx_ml.compose import compose, produce
+from sonicrx_ml.config import SampleConfig, plain, register
+from sonicrx_ml.goals import prescribe
+from sonicrx_ml.prescription import CONTROLS, Prescription
+
+register()
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="sample")
+def main(config: DictConfig) -> None:
+    cfg = plain(config, SampleConfig)
+    prescriptions = takes(cfg)
+    console = Console()
+    bundle = checkpoint.load(cfg.checkpoint)
+    with console.status(f"composing {len(prescriptions)} x {prescriptions[0].duration_s:g} s"):
+        compositions = compose(prescriptions, bundle, cfg.sampling)
+    font = Path(cfg.font) if cfg.font else None
+    for composition in compositions:
+        with console.status("rendering and judging"):
+            track = produce(composition, bundle, cfg.sampling, cfg.engine, font)
+            folder = track.save(Path(cfg.out) / composition.prescription.label)
+        print(report.summary(track.report))
+        print(f"track: {folder}")
+
+
+def takes(cfg: SampleConfig) -> list[Prescription]:
+    """The prescription asked for, once per take."""
+    values: dict[str, Any] = {name: getattr(cfg, name) for name in CONTROLS}
+    given = {name: value for name, value in values.items() if value is not None}
+    if cfg.prescription:
+        base = Prescription.from_json(Path(cfg.prescription).read_text()).to_dict()
+        first = Prescription.from_dict(base | given)
+    elif "goal" in given:
+        first = prescribe(**given)
+    else:
+        first = Prescription.from_dict(given)
+    if cfg.n < 1:
+        raise ValueError(f"n={cfg.n}; legal are 1 and more")
+    again = first.to_dict()
+    return [Prescription.from_dict(again | {"seed": first.seed + i}) for i in range(cfg.n)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""The release bundle: a folder with a trained composer and everything needed to use it.
+
+    model.safetensors   weights (half precision unless told otherwise)
+    config.json         sizes, conditions, families, fingerprints
+    vocabulary.json     token names in id order
+    tokenizer.json      the same vocabulary as a MidiTok tokenizer's own file
+    bins.json           edges of the condition bins
+    README.md           the model card
+
+Loading reads safetensors and JSON only: it never runs code, and it refuses a bundle whose parts
+disagree, naming what does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from sonicrx_ml import __version__, tokens
+from sonicrx_ml.dataset import condition_sizes
+from sonicrx_ml.labels import CONDITIONS, Bins
+from sonicrx_ml.model import Composer, ModelConfig
+from sonicrx_ml.palette import FAMILIES
+from sonicrx_ml.tokens import Vocabulary
+
+FORMAT = 1
+_FILES = ("model.safetensors", "config.json", "vocabulary.json", "bins.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A composer ready to compose, with its vocabulary and bins; `sha256` is of the weights' file."""
+
+    composer: Composer
+    vocabulary: Vocabulary
+    bins: Bins
+    sha256: str
+    config: Mapping[str, Any]
+
+
+def export(
+    folder: Path,
+    composer: Composer,
+    vocabulary: Vocabulary,
+    bins: Bins,
+    training: Mapping[str, Any],
+    card: str,
+    half: bool = True,
+) -> None:
+    """Write a bundle; an older one at the same place is replaced only when this one is whole.
+
+    training : facts about the run, kept in `config.json` (JSON values).
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    kind = torch.float16 if half else torch.float32
+    weights = {
+        name: w.detach().cpu().to(kind).contiguous() for name, w in composer.state_dict().items()
+    }
+    save_file(weights, partial / "model.safetensors")
+    config = {
+        "format": FORMAT,
+        "sonicrx_ml": __version__,
+        "model": asdict(composer.config),
+        "conditions": {"names": list(CONDITIONS), "sizes": list(condition_sizes(bins))},
+        "families": dict(FAMILIES),
+        "vocabulary": vocabulary.fingerprint,
+        "training": dict(training),
+    }
+    (partial / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    vocabulary.save(partial / "vocabulary.json")
+    tokens.remi().save(partial / "tokenizer.json")
+    bins.save(partial / "bins.json")
+    (partial / "README.md").write_text(card)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
+
+
+def load(folder: Path | str) -> Bundle:
+    """Read a bundle, in evaluation mode and single precision, on the CPU.
+
+    Raises `ValueError` naming the file, key or tensor that is missing or disagrees.
+    """
+    folder = Path(folder)
+    for name in _FILES:
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder} is not a bundle: {name} is missing")
+    config = _read_config(folder / "config.json")
+    vocabulary = Vocabulary.load(folder / "vocabulary.json")
+    bins = Bins.load(folder / "bins.json")
+    _check(config, vocabulary, bins)
+    composer = _read_composer(folder / "model.safetensors", config, vocabulary, bins)
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    return Bundle(composer, vocabulary, bins, digest, config)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path.name}: {error}") from error
+    wanted = ("format", "model", "conditions", "families", "vocabulary")
+    missing = [key for key in wanted if not isinstance(config, dict) or key not in config]
+    if missing:
+        raise ValueError(f"{path.name} lacks {', '.join(missing)}")
+    if config["format"] != FORMAT:
+        raise ValueError(f"{path.name}: format {config['format']!r}; this version reads {FORMAT}")
+    return dict(config)
+
+
+def _check(config: Mapping[str, Any], vocabulary: Vocabulary, bins: Bins) -> None:
+    agreed = {
+        "vocabulary": (config["vocabulary"], vocabulary.fingerprint),
+        "vocabulary of this version": (vocabulary.fingerprint, Vocabulary.build().fingerprint),
+        "conditions": (config["conditions"].get("names"), list(CONDITIONS)),
+        "bins": (config["conditions"].get("sizes"), list(condition_sizes(bins))),
+        "families": (config["families"], dict(FAMILIES)),
+    }
+    for name, (found, expected) in agreed.items():
+        if found != expected:
+            raise ValueError(f"the bundle's {name} disagree: {found!r} is not {expected!r}")
+
+
+def _read_composer(
+    path: Path, config: Mapping[str, Any], vocabulary: Vocabulary, bins: Bins
+) -> Composer:
+    try:
+        size = ModelConfig(**config["model"])
+    except TypeError as error:
+        raise ValueError(f"config.json: model {config['model']!r}: {error}") from error
+    composer = Composer(size, len(vocabulary), condition_sizes(bins), len(FAMILIES))
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path.name}: {error}") from error
+    expected = composer.state_dict()
+    for name in sorted(expected.keys() ^ weights.keys()):
+        raise ValueError(
+            f"{path.name}: tensor {name} is {'missing' if name in expected else 'unknown'}"
+        )
+    for name, weight in weights.items():
+        if weight.shape != expected[name].shape:
+            shapes = f"{tuple(weight.shape)}, the model needs {tuple(expected[name].shape)}"
+            raise ValueError(f"{path.name}: tensor {name} has shape {shapes}")
+    composer.load_state_dict({name: weight.float() for name, weight in weights.items()})
+    return composer.eval()

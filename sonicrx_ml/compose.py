@@ -1,0 +1,164 @@
+"""Prescription -> track: the one path that scripts, notebook and evaluation share.
+
+`compose` writes notes (a whole batch in one pass), `produce` makes one of them heard and judged,
+`Track.save` leaves a folder:
+
+    track.mid, track.flac, prescription.json, report.json, report.html, manifest.json
+
+The manifest holds what is needed to make the same bytes again on the same machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sonicrx_ml import __version__, audio, canonical, report
+from sonicrx_ml.audio import Sound
+from sonicrx_ml.checkpoint import Bundle
+from sonicrx_ml.conformance import Report, judge
+from sonicrx_ml.expression import perform
+from sonicrx_ml.goals import evidence
+from sonicrx_ml.mastering import Mastering, master
+from sonicrx_ml.notes import Notes, write_midi
+from sonicrx_ml.plan import BarPlan, plan
+from sonicrx_ml.prescription import Prescription
+from sonicrx_ml.sampling import SamplingConfig, sample
+
+TAIL_S = 3.0  # what rings on after the asked end, faded out
+_PACKAGES = ("torch", "numpy", "miditok", "pretty_midi", "symusic")
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """What was composed for one prescription; `notes` are as performed, in the asked key."""
+
+    prescription: Prescription
+    plan: BarPlan
+    notes: Notes
+    midi: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A composition that sounds and has been judged."""
+
+    composition: Composition
+    sound: Sound
+    mastering: Mastering
+    report: Report
+    manifest: Mapping[str, Any]
+
+    def save(self, folder: Path) -> Path:
+        """Write the track's folder, whole or not at all; an older one of that name is replaced."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            self._write(partial)
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.replace(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return folder
+
+    def _write(self, folder: Path) -> None:
+        prescription = self.composition.prescription
+        tags = {
+            "title": f"SonicRx {prescription.goal or 'track'} {prescription.id}",
+            "artist": "SonicRx",
+            "prescription_id": prescription.id,
+            "checkpoint_sha256": self.manifest["checkpoint_sha256"],
+        }
+        (folder / "track.mid").write_bytes(self.composition.midi)
+        audio.save(self.sound, folder / "track.flac", tags)
+        preview = audio.save(self.sound, folder / "preview.mp3", tags)
+        (folder / "prescription.json").write_text(prescription.to_json() + "\n")
+        (folder / "report.json").write_text(self.report.to_json() + "\n")
+        (folder / "manifest.json").write_text(json.dumps(self.manifest, indent=1) + "\n")
+        report.write_html(
+            self.report,
+            prescription,
+            self.composition.notes,
+            preview.read_bytes(),
+            "audio/mpeg",
+            folder / "report.html",
+            evidence=_evidence_mark(prescription),
+        )
+        preview.unlink()
+
+
+def compose(
+    prescriptions: Sequence[Prescription], bundle: Bundle, sampling: SamplingConfig | None = None
+) -> list[Composition]:
+    """Compose every prescription, in one batch; each follows its own seed."""
+    sampling = sampling or SamplingConfig()
+    plans = [plan(prescription) for prescription in prescriptions]
+    grids = sample(bundle, plans, [p.seed for p in prescriptions], sampling)
+    composed = []
+    for prescription, bars, grid in zip(prescriptions, plans, grids, strict=True):
+        notes = perform(canonical.unsnap(grid), bars)
+        composed.append(Composition(prescription, bars, notes, write_midi(notes)))
+    return composed
+
+
+def produce(
+    composition: Composition,
+    bundle: Bundle,
+    sampling: SamplingConfig | None = None,
+    engine: str = "auto",
+    font: Path | None = None,
+) -> Track:
+    """Render, master and judge a composition."""
+    prescription = composition.prescription
+    raw = audio.render(composition.midi, engine=engine, font=font, tail_s=TAIL_S + 1.0)
+    sound, mastering = master(
+        raw,
+        target_lufs=prescription.target_lufs,
+        fade_out_s=TAIL_S,
+        end_s=min(raw.seconds, prescription.duration_s + TAIL_S),
+    )
+    judged = judge(prescription, composition.midi, (sound.samples, sound.rate))
+    manifest = _manifest(composition, bundle, sampling or SamplingConfig(), sound, mastering)
+    return Track(composition, sound, mastering, judged, manifest)
+
+
+def _manifest(
+    composition: Composition,
+    bundle: Bundle,
+    sampling: SamplingConfig,
+    sound: Sound,
+    mastering: Mastering,
+) -> dict[str, Any]:
+    prescription = composition.prescription
+    return {
+        "prescription_id": prescription.id,
+        "seed": prescription.seed,
+        "checkpoint_sha256": bundle.sha256,
+        "sampling": asdict(sampling),
+        "midi_sha256": hashlib.sha256(composition.midi).hexdigest(),
+        "engine": sound.engine,
+        "font": sound.font,
+        "font_sha256": sound.font_sha256,
+        "mastering": asdict(mastering),
+        "playback_db_spl": prescription.playback_db_spl,
+        "versions": {"sonicrx_ml": __version__, "python": platform.python_version()}
+        | {name: version(name) for name in _PACKAGES},
+        "machine": platform.machine(),
+        "reproduce": "same prescription.json, checkpoint, versions, font and machine give the same "
+        "MIDI and FLAC bytes: python scripts/sample.py prescription=prescription.json",
+    }
+
+
+def _evidence_mark(prescription: Prescription) -> str | None:
+    if prescription.goal is None:
+        return None
+    found = evidence(prescription.goal)
+    return f"{found.strength}: {found.claim}"

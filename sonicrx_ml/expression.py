@@ -1,0 +1,125 @@
+"""Performance: composed notes become played ones.
+
+Scores carry no true dynamics, so velocities are written here, from the asked energy, the metre and
+the phrase; note lengths from the asked articulation; and the piece is ended exactly where the plan
+ends. Everything is a function of the notes and the plan: no randomness.
+
+Loudness follows the 40 log10(velocity / 64) law of GM synthesizers, in dB.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from sonicrx_ml.attributes import REFERENCE_VELOCITY, legato_ratio
+from sonicrx_ml.notes import Bars, Floats, Ints, Notes
+from sonicrx_ml.palette import FAMILIES
+from sonicrx_ml.plan import BarPlan
+
+PHRASE_BARS = 4
+ARCH_DB = 2.0  # swell from the edge of a phrase to its middle
+STRESS_DB = {0: 1.2, 1: 0.4, 2: -0.6}  # bar line, felt beat, between beats
+MELODY_DB = 1.5  # the top voice over the rest
+LOUDNESS_LIMITS = (-16.0, 11.0)  # dB: velocities 25 to 120
+SHORTEST = 1 / 8  # quarters
+
+
+def perform(notes: Notes, plan: BarPlan) -> Notes:
+    """Played notes: in the asked key, on the asked programs and tempo, with dynamics and an end.
+
+    notes : canonical (C major or A minor, families on their representative programs), on full bars.
+    """
+    bars = plan.bars
+    played = replace(notes, tempo=plan.tempo, meters=bars.meters[:1])
+    played = _on_programs(played.transpose(plan.transposition), plan)
+    played = end_at(articulate(played, bars, plan.targets["articulation"]), bars, plan.end_quarters)
+    return replace(played, velocity=velocities(played, bars, plan.loudness_db)).sort()
+
+
+def _on_programs(notes: Notes, plan: BarPlan) -> Notes:
+    """Representative programs of the families become the palette's programs."""
+    table = np.arange(129)
+    for family, program in plan.programs.items():
+        table[FAMILIES[family]] = program
+    return replace(notes, program=table[notes.program])
+
+
+def articulate(notes: Notes, bars: Bars, asked: Floats) -> Notes:
+    """Scale note lengths bar by bar towards the asked mean legato ratio; NaN leaves a bar alone.
+
+    A note that should be longer reaches at most the next onset of its instrument.
+    """
+    bar = bars.index(notes.onset)
+    ratio = legato_ratio(notes)
+    count = np.bincount(bar, minlength=len(bars))
+    mean = np.bincount(bar, ratio, minlength=len(bars)) / np.maximum(count, 1)
+    wanted = np.where(np.isnan(asked), mean, asked)[bar]
+    have = np.maximum(mean[bar], 1e-6)
+    shorter = ratio * wanted / have
+    longer = 1.0 - (1.0 - ratio) * (1.0 - wanted) / np.maximum(1.0 - have, 1e-6)
+    target = np.clip(np.where(wanted <= have, shorter, longer), 0.0, 1.0)
+    gap = _gap_to_next(notes)
+    length = np.where(np.isfinite(gap) & ~np.isnan(asked)[bar], target * gap, notes.duration)
+    held = (ratio >= 1.0) & (target >= 1.0)  # already overlapping: keep its full length
+    return replace(notes, duration=np.where(held, notes.duration, np.maximum(length, SHORTEST)))
+
+
+def _gap_to_next(notes: Notes) -> Floats:
+    """Quarters to the next onset of the same instrument; infinite for its last."""
+    gap = np.full(len(notes), np.inf)
+    for program in np.unique(notes.program):
+        rows = np.flatnonzero(notes.program == program)
+        onsets = np.unique(notes.onset[rows])
+        after = np.searchsorted(onsets, notes.onset[rows], side="right")
+        gap[rows] = np.append(onsets, np.inf)[after] - notes.onset[rows]
+    return gap
+
+
+def end_at(notes: Notes, bars: Bars, end: float) -> Notes:
+    """Nothing sounds after `end` (quarters), and what sounds last is held to it, exactly."""
+    notes = notes.select(notes.onset < end - 1e-6)
+    release = np.minimum(notes.release, end)
+    last_bar = notes.onset >= bars.edges[-2] - 1e-6
+    final = np.where(last_bar, release, -1.0) if last_bar.any() else release
+    release = np.where(final >= final.max() - 1e-6, end, release)
+    return replace(notes, duration=release - notes.onset)
+
+
+def velocities(notes: Notes, bars: Bars, loudness_db: Floats) -> Ints:
+    """MIDI velocities 1-127 whose bar means follow `loudness_db` (dB re velocity 64).
+
+    The shape within a bar (metre, top voice) is centred, so that it does not shift the mean; the
+    arch of the phrase is centred over its bars.
+    """
+    bar = bars.index(notes.onset)
+    shape = _stress(notes, bars, bar) + _melody(notes)
+    count = np.maximum(np.bincount(bar, minlength=len(bars)), 1)
+    shape -= (np.bincount(bar, shape, minlength=len(bars)) / count)[bar]
+    level = np.clip(loudness_db[bar] + _arch(len(bars))[bar] + shape, *LOUDNESS_LIMITS)
+    return np.clip(np.rint(REFERENCE_VELOCITY * 10.0 ** (level / 40.0)), 1, 127).astype(np.int64)
+
+
+def _stress(notes: Notes, bars: Bars, bar: Ints) -> Floats:
+    felt = np.array([meter.felt_beat for meter in bars.meters])[bar]
+    beats = (notes.onset - bars.edges[bar]) / felt
+    on_beat = np.abs(beats - np.rint(beats)) < 1e-6
+    rank = np.where(beats < 1e-6, 0, np.where(on_beat, 1, 2))
+    return np.array([STRESS_DB[0], STRESS_DB[1], STRESS_DB[2]])[rank]
+
+
+def _melody(notes: Notes) -> Floats:
+    """The highest note of each onset."""
+    _, onset = np.unique(notes.onset, return_inverse=True)
+    top = np.zeros(onset.max(initial=0) + 1)
+    np.maximum.at(top, onset, notes.pitch)
+    return np.where(notes.pitch >= top[onset], MELODY_DB, 0.0)
+
+
+def _arch(n_bars: int) -> Floats:
+    """A half sine over each phrase, mean 0 over whole phrases."""
+    place = (np.arange(n_bars) % PHRASE_BARS + 0.5) / PHRASE_BARS
+    arch = np.sin(np.pi * place)
+    whole = np.sin(np.pi * (np.arange(PHRASE_BARS) + 0.5) / PHRASE_BARS).mean()
+    return ARCH_DB * (arch - whole)

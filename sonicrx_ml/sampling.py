@@ -1,0 +1,333 @@
+"""Sampling: a batch of bar plans to notes, token by token, under rules.
+
+Each rule is one small class that forbids tokens (sets their logits to minus infinity) from the
+state of the streams. `Grammar` alone makes every stream decodable; the others make what is writable
+exact: the meter, the number of bars, the palette, the register, no empty piece.
+
+Shapes: B streams, V vocabulary, K bars, A conditions, F families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sonicrx_ml.canonical import GRID, Gridded
+from sonicrx_ml.checkpoint import Bundle
+from sonicrx_ml.dataset import remaining_bucket
+from sonicrx_ml.model import Composer
+from sonicrx_ml.notes import Meter
+from sonicrx_ml.palette import FAMILIES
+from sonicrx_ml.plan import BarPlan
+from sonicrx_ml.tokens import (
+    BAR,
+    BOS,
+    DURATION,
+    EOS,
+    METER,
+    PAD,
+    PITCH,
+    POSITION,
+    PROGRAM,
+    Ids,
+    Vocabulary,
+    decode,
+)
+
+TOKENS_PER_BAR = 160  # a stream that fills a bar with more is made to go on to the next bar
+OVERRUN_BARS = 4  # bars past the asked number after which a raw stream is cut
+SILENT_BARS = 1  # bars in a row that may stay empty
+
+
+@dataclass(kw_only=True, slots=True)
+class SamplingConfig:
+    """How tokens are drawn."""
+
+    temperature: float = 0.95
+    top_p: float = 0.95
+    """Draw from the smallest set of tokens that holds this probability."""
+    guidance: float = 1.5
+    """Classifier-free guidance: 1 is the plain conditional model, above it exaggerates."""
+    masked: bool = True
+    """False leaves only the grammar: the raw model's own tempo of bars, palette and ending."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("temperature", 0.05, 5.0),
+            ("top_p", 0.01, 1.0),
+            ("guidance", 0.0, 10.0),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} {getattr(self, name)}; legal are {low} to {high}")
+
+
+class State:
+    """Where each of the B streams is. Vectors of length B unless said otherwise."""
+
+    def __init__(self, batch: int, vocabulary: Vocabulary) -> None:
+        self.kind_V = torch.from_numpy(vocabulary.kind)
+        self.value_V = torch.from_numpy(vocabulary.value)
+        self.kind = torch.full((batch,), BOS)
+        self.bar = torch.full((batch,), -1)
+        self.position = torch.full((batch,), -1)
+        self.family = torch.full((batch,), -1)
+        self.pitch = torch.full((batch,), -1)
+        self.used_BF = torch.zeros(batch, len(FAMILIES), dtype=torch.bool)
+        self.bar_notes = torch.zeros(batch, dtype=torch.long)
+        self.bar_tokens = torch.zeros(batch, dtype=torch.long)
+        self.silent_bars = torch.zeros(batch, dtype=torch.long)
+
+    def update(self, ids: Tensor) -> None:
+        """Take in one more token of every stream; a finished stream (PAD) stays as it is."""
+        kind, value = self.kind_V[ids], self.value_V[ids]
+        new_bar, onset = kind == BAR, kind == POSITION
+        empty = new_bar & (self.bar >= 0) & (self.bar_notes == 0)
+        self.silent_bars = torch.where(
+            new_bar, torch.where(empty, self.silent_bars + 1, 0), self.silent_bars
+        )
+        self.bar += new_bar
+        self.bar_tokens = torch.where(new_bar, 0, self.bar_tokens + 1)
+        self.bar_notes = torch.where(new_bar, 0, self.bar_notes + (kind == PITCH))
+        self.position = torch.where(onset, value, torch.where(new_bar, -1, self.position))
+        self.used_BF &= ~(new_bar | onset)[:, None]
+        self.family = torch.where(kind == PROGRAM, value, torch.where(new_bar, -1, self.family))
+        self.pitch = torch.where(kind == PITCH, value, self.pitch)
+        self.pitch = torch.where(new_bar | onset | (kind == PROGRAM), -1, self.pitch)
+        rows = torch.nonzero(kind == PITCH)[:, 0]
+        self.used_BF[rows, self.family[rows]] = True
+        self.kind = torch.where(kind == PAD, self.kind, kind)
+
+
+class Rule(Protocol):
+    """Forbids tokens."""
+
+    def allowed(self, state: State) -> Tensor:
+        """(B, V), or broadcastable to it: True where a token may come next."""
+        ...
+
+
+class Grammar:
+    """A decodable stream: tokens in order, time and pitch rising, no family twice at an onset."""
+
+    _FOLLOWS = {
+        BOS: (BAR,),
+        BAR: (METER,),
+        METER: (POSITION, BAR, EOS),
+        POSITION: (PROGRAM, PITCH),
+        PROGRAM: (PITCH,),
+        PITCH: (DURATION,),
+        DURATION: (POSITION, PROGRAM, PITCH, BAR, EOS),
+        EOS: (PAD,),
+    }
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        kinds = max(self._FOLLOWS) + 2
+        table = torch.zeros(kinds, kinds, dtype=torch.bool)
+        for kind, following in self._FOLLOWS.items():
+            table[kind, list(following)] = True
+        self.follows_KV = table[:, torch.from_numpy(vocabulary.kind)]
+
+    def allowed(self, state: State) -> Tensor:
+        kind_V, value_V = state.kind_V, state.value_V
+        ok_BV = self.follows_KV[state.kind].clone()
+        ok_BV &= (kind_V != POSITION) | (value_V > state.position[:, None])
+        ok_BV &= (kind_V != PITCH) | (
+            (value_V > state.pitch[:, None]) & (state.family >= 0)[:, None]
+        )
+        known_BF = torch.cat([state.used_BF, state.used_BF.new_zeros(len(ok_BV), 1)], dim=1)
+        stale_BV = known_BF[:, torch.where(kind_V == PROGRAM, value_V, -1)]
+        same_BV = value_V == state.family[:, None]
+        return ok_BV & ((kind_V != PROGRAM) | ~(stale_BV | same_BV))
+
+
+class Frame:
+    """The asked meter and number of bars: every onset inside its bar, the end after the last one."""
+
+    def __init__(
+        self, vocabulary: Vocabulary, meters: Sequence[Meter], bars: Sequence[int]
+    ) -> None:
+        self.meter = torch.tensor([[vocabulary.meter(meter)] for meter in meters])
+        self.size = torch.tensor([[meter.numerator * GRID] for meter in meters])
+        self.bars = torch.tensor(bars)
+        self.ids_V = torch.arange(len(vocabulary))
+
+    def allowed(self, state: State) -> Tensor:
+        kind_V = state.kind_V
+        more = (state.bar + 1 < self.bars)[:, None]
+        ok_BV = (kind_V != METER) | (self.ids_V == self.meter)
+        ok_BV = ok_BV & ((kind_V != POSITION) | (state.value_V < self.size))
+        return ok_BV & ((kind_V != BAR) | more) & ((kind_V != EOS) | ~more)
+
+
+class Fullness:
+    """No more than `SILENT_BARS` empty bars in a row, none first or last, and no endless bar."""
+
+    def __init__(self, bars: Sequence[int]) -> None:
+        self.bars = torch.tensor(bars)
+
+    def allowed(self, state: State) -> Tensor:
+        edge = (state.bar == 0) | (state.bar == self.bars - 1) | (state.silent_bars >= SILENT_BARS)
+        hold = (edge & (state.bar_notes == 0))[:, None]
+        leave = (state.bar_tokens >= TOKENS_PER_BAR)[:, None] & (state.kind == DURATION)[:, None]
+        moves_V = (state.kind_V == BAR) | (state.kind_V == EOS)
+        return torch.where(leave, moves_V | (state.kind_V == PAD), ~(hold & moves_V))
+
+
+class Palette:
+    """Only families of the palette sound."""
+
+    def __init__(self, vocabulary: Vocabulary, families: Sequence[Sequence[str]]) -> None:
+        names = list(FAMILIES)
+        self.silent_BF = torch.tensor([[name not in mine for name in names] for mine in families])
+
+    def allowed(self, state: State) -> Tensor:
+        is_program = state.kind_V == PROGRAM
+        silent_BV = self.silent_BF[:, torch.where(is_program, state.value_V, 0)]
+        return ~(is_program & silent_BV)
+
+
+class Register:
+    """Pitches within two octaves of the asked mean register, and on instruments after transposing."""
+
+    REACH = 26
+
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        bars = max(len(plan) for plan in plans)
+        self.low = torch.full((len(plans), bars), 21)
+        self.high = torch.full((len(plans), bars), 108)
+        for row, plan in enumerate(plans):
+            asked = plan.targets["register"]
+            low = np.where(np.isnan(asked), 0, asked - self.REACH)
+            high = np.where(np.isnan(asked), 127, asked + self.REACH)
+            on_piano = (21 - plan.transposition, 108 - plan.transposition)
+            self.low[row, : len(plan)] = torch.from_numpy(np.clip(low, *on_piano).astype(int))
+            self.high[row, : len(plan)] = torch.from_numpy(np.clip(high, *on_piano).astype(int))
+
+    def allowed(self, state: State) -> Tensor:
+        bar = state.bar.clamp(0, self.low.shape[1] - 1)[:, None]
+        low, high = self.low.gather(1, bar), self.high.gather(1, bar)
+        return (state.kind_V != PITCH) | ((state.value_V >= low) & (state.value_V <= high))
+
+
+def rules_for(plans: Sequence[BarPlan], vocabulary: Vocabulary) -> list[Rule]:
+    """Every rule that a prescription's plans call for, `Grammar` first."""
+    bars = [len(plan) for plan in plans]
+    return [
+        Grammar(vocabulary),
+        Frame(vocabulary, [plan.bars.meters[0] for plan in plans], bars),
+        Fullness(bars),
+        Palette(vocabulary, [plan.families for plan in plans]),
+        Register(plans),
+    ]
+
+
+# ---------------------------------------------------------------- from plans to streams
+
+
+def sample(
+    bundle: Bundle,
+    plans: Sequence[BarPlan],
+    seeds: Sequence[int],
+    config: SamplingConfig,
+) -> list[Gridded]:
+    """Compose every plan in one batch; stream i depends on plan i and seed i."""
+    streams = np.stack([ids.numpy() for ids in stream(bundle, plans, seeds, config)], axis=1)
+    return [decode(_whole_bars(row, bundle.vocabulary), bundle.vocabulary) for row in streams]
+
+
+@torch.inference_mode()
+def stream(
+    bundle: Bundle, plans: Sequence[BarPlan], seeds: Sequence[int], config: SamplingConfig
+) -> Iterator[Tensor]:
+    """Token ids (B,) step by step until every stream has ended; ended streams yield `PAD`."""
+    vocabulary, batch = bundle.vocabulary, len(plans)
+    rules = rules_for(plans, vocabulary)[: None if config.masked else 1]
+    state = State(batch, vocabulary)
+    network = _Network(
+        bundle.composer, _conditions(bundle, plans), _palettes(plans), config.guidance
+    )
+    rngs = [np.random.default_rng(seed) for seed in seeds]
+    limit = torch.tensor([len(plan) + OVERRUN_BARS for plan in plans])
+    ids = torch.full((batch,), vocabulary.bos)
+    for _ in range(max(len(plan) for plan in plans) * (TOKENS_PER_BAR + 4)):
+        logits_BV = network.step(ids, state.bar.clamp(min=0)) / config.temperature
+        allowed_BV = torch.stack([rule.allowed(state).expand_as(logits_BV) for rule in rules]).all(
+            0
+        )
+        ended = (state.kind == EOS) | (state.bar >= limit)
+        allowed_BV = torch.where(ended[:, None], state.kind_V == PAD, allowed_BV)
+        assert allowed_BV.any(dim=1).all(), "the rules leave a stream no token"
+        uniform = torch.tensor([rng.random() for rng in rngs])
+        ids = _draw(logits_BV.masked_fill(~allowed_BV, -torch.inf), uniform, config.top_p)
+        state.update(ids)
+        yield ids
+        if ((state.kind == EOS) | (state.bar >= limit)).all():
+            return
+
+
+class _Network:
+    """The composer with its cache; guidance runs an unconditional twin of each stream beside it."""
+
+    def __init__(
+        self, composer: Composer, conditions_BKA: Tensor, palette_BF: Tensor, guidance: float
+    ) -> None:
+        self.composer, self.guidance = composer, guidance
+        if guidance != 1.0:
+            conditions_BKA = torch.cat([conditions_BKA, torch.zeros_like(conditions_BKA)])
+            palette_BF = torch.cat([palette_BF, torch.zeros_like(palette_BF)])
+        prescribed_BKD = composer.prescribe(conditions_BKA, palette_BF)
+        self.injected = [block.inject(prescribed_BKD) for block in composer.blocks]
+        self.rows = torch.arange(len(conditions_BKA))
+        self.last_bar = conditions_BKA.shape[1] - 1
+        self.cache = composer.new_cache(len(conditions_BKA))
+
+    def step(self, ids_B: Tensor, bar_B: Tensor) -> Tensor:
+        """Logits (B, V) of the next token."""
+        copies = len(self.rows) // len(ids_B)
+        bar = bar_B.clamp(max=self.last_bar).repeat(copies)
+        injected = [vectors_BKD[self.rows, bar] for vectors_BKD in self.injected]
+        logits_BV = self.composer.step(ids_B.repeat(copies), injected, self.cache)
+        if copies == 1:
+            return logits_BV
+        told, free = logits_BV.chunk(2)
+        return free + self.guidance * (told - free)
+
+
+def _conditions(bundle: Bundle, plans: Sequence[BarPlan]) -> Tensor:
+    """(B, K, A): the plans' targets in the bundle's bins; bars past a plan's end are free."""
+    bars = max(len(plan) for plan in plans)
+    rows = []
+    for plan in plans:
+        major = {"major": 1.0, "minor": 0.0, None: np.nan}[plan.mode]
+        values = {**plan.targets, "mode": np.full(len(plan), major)}
+        row = np.column_stack([bundle.bins.digitize(values), remaining_bucket(plan.remaining)])
+        rows.append(np.pad(row, ((0, bars - len(plan)), (0, 0))))
+    return torch.from_numpy(np.stack(rows))
+
+
+def _palettes(plans: Sequence[BarPlan]) -> Tensor:
+    return torch.tensor([[float(name in plan.families) for name in FAMILIES] for plan in plans])
+
+
+def _draw(logits_BV: Tensor, uniform_B: Tensor, top_p: float) -> Tensor:
+    """Inverse-transform draw from the smallest set of tokens that holds `top_p`."""
+    probability_BV, order_BV = logits_BV.softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
+    before_BV = probability_BV.cumsum(dim=-1) - probability_BV
+    kept_BV = torch.where(before_BV < top_p, probability_BV, 0.0)
+    cumulative_BV = kept_BV.cumsum(dim=-1)
+    wanted_B1 = uniform_B[:, None].to(cumulative_BV) * cumulative_BV[:, -1:]
+    place_B1 = torch.searchsorted(cumulative_BV, wanted_B1, right=True)
+    last_B1 = (kept_BV > 0).sum(dim=-1, keepdim=True) - 1
+    return order_BV.gather(1, torch.minimum(place_B1, last_B1))[:, 0]
+
+
+def _whole_bars(ids: Ids, vocabulary: Vocabulary) -> Ids:
+    """The stream without padding, up to its end or, if it was cut short, its last whole bar."""
+    kind = vocabulary.kind[ids]
+    stop = int(np.flatnonzero((kind == EOS) | (kind == BAR))[-1])
+    return ids[:stop]
