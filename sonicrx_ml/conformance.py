@@ -276,6 +276,14 @@ class Case:
         return self.plan.bpm * ratio[_nearest(heard.times, centres)]
 
     @functools.cached_property
+    def loudness(self) -> float:
+        return acoustics.integrated_loudness(*self._sound)
+
+    @functools.cached_property
+    def true_peak(self) -> float:
+        return acoustics.true_peak(*self._sound)
+
+    @functools.cached_property
     def power(self) -> Floats:
         """K-weighted power of every 100 ms of the sound (BS.1770-5)."""
         samples, rate = self._sound
@@ -578,7 +586,7 @@ def _loudness_series(case: Case) -> Series:
     """Short-term loudness (EBU Tech 3341), thinned out for long sounds."""
     width = round(acoustics.SHORT_TERM_S / acoustics.STEP_S)
     values = acoustics.lufs(np.convolve(case.power, np.full(width, 1.0 / width), mode="valid"))
-    times = acoustics.SHORT_TERM_S / 2 + acoustics.STEP_S * np.arange(len(values))
+    times: Floats = acoustics.SHORT_TERM_S / 2 + acoustics.STEP_S * np.arange(len(values))
     step = -(-len(values) // SERIES_POINTS)
     return Series(
         "short-term loudness",
