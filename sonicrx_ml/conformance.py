@@ -194,15 +194,20 @@ class Case:
         return self.plan.targets[name]
 
     @functools.cached_property
+    def edges(self) -> Floats:
+        """Asked bar lines (and the asked end) in quarters of the realised piece."""
+        return _quarters(self.notes.tempo, self.plan.seconds)
+
+    @functools.cached_property
     def bars(self) -> Bars:
-        """The asked bars on the page of the realised piece.
+        """The asked bars on the page of the realised piece, with its own meters.
 
         A note that begins up to 1/32 of a quarter early belongs to the bar that it anticipates.
         """
-        edges = _quarters(self.notes.tempo, self.plan.seconds) - attributes.SIMULTANEOUS
         starts = np.array([meter.start for meter in self.notes.meters])
-        found = np.searchsorted(starts, edges[:-1] + attributes.SIMULTANEOUS, side="right") - 1
-        return Bars(edges, tuple(self.notes.meters[index] for index in found.clip(0)))
+        found = np.searchsorted(starts, self.edges[:-1] + attributes.SIMULTANEOUS, side="right")
+        meters = tuple(self.notes.meters[index] for index in (found - 1).clip(0))
+        return Bars(self.edges - attributes.SIMULTANEOUS, meters)
 
     @functools.cached_property
     def played(self) -> Notes:
@@ -220,15 +225,18 @@ class Case:
 
         Chromaticism is held against the asked key, or the key heard where none is asked.
         """
+        seconds = np.diff(self.plan.seconds)
+        felt_beats = np.diff(self.edges) / [meter.felt_beat for meter in self.bars.meters]
         shift, mode = -self.plan.transposition, self.plan.mode
         if self.prescription.key is None or mode is None:
             shift, mode = self.key.to_canonical, self.key.mode
         found = attributes.measure(self.played.transpose(shift), self.bars, mode=mode)
-        onsets = attributes.onset_counts(self.played, self.bars) / np.diff(self.plan.seconds)
+        onsets = attributes.onset_counts(self.played, self.bars) / seconds
         dynamics = attributes.loudness_db(self.played, self.bars)
         register = found["register"] - shift
         energy = emotion.energy(onsets, dynamics, found["articulation"], register)
         return found | {
+            "tempo": 60.0 * felt_beats / seconds,
             "density": onsets,
             "polyphony": np.where(found["polyphony"] > 0, found["polyphony"], np.nan),
             "register": register,
@@ -379,7 +387,7 @@ def instrument_name(program: int) -> str:
     if program == DRUMS:
         return "percussion"
     name = _NAME_OF_PROGRAM.get(program)
-    return name or pretty_midi.program_toinstrument_name(program).lower()
+    return name or pretty_midi.program_to_instrument_name(program).lower()
 
 
 # fmt: off
@@ -586,7 +594,7 @@ def _loudness_series(case: Case) -> Series:
     """Short-term loudness (EBU Tech 3341), thinned out for long sounds."""
     width = round(acoustics.SHORT_TERM_S / acoustics.STEP_S)
     values = acoustics.lufs(np.convolve(case.power, np.full(width, 1.0 / width), mode="valid"))
-    times: Floats = acoustics.SHORT_TERM_S / 2 + acoustics.STEP_S * np.arange(len(values))
+    times = acoustics.SHORT_TERM_S / 2 + acoustics.STEP_S * np.arange(len(values))
     step = -(-len(values) // SERIES_POINTS)
     return Series(
         "short-term loudness",
@@ -609,5 +617,5 @@ def _plain(value: Value) -> float | str | None:
     return round(float(value), 6) if np.isfinite(value) else None
 
 
-def _plain_row(values: Floats) -> tuple[Any, ...]:
+def _plain_row(values: NDArray[np.floating]) -> tuple[Any, ...]:
     return tuple(round(v, 6) if np.isfinite(v) else None for v in values.tolist())

@@ -48,7 +48,7 @@ WORDING = (
 FIGURE_STYLE = """
 .fig{--ink:#1c2430;--soft:#5d6876;--line:#dfe4ea;--bar:#eef1f5;--real:#0072b2;--heard:#d55e00}
 @media(prefers-color-scheme:dark){.fig{--ink:#e8ecf1;--soft:#9aa6b4;--line:#333c47;--bar:#262e38;
---real:#56b4e9;--heard:#f0a35e}}
+--real:#56b4e9;--heard:#f0a35e}.fig .notes{filter:brightness(1.45)}}
 .fig text{font:11px system-ui,sans-serif;fill:var(--soft)}
 .fig .title{font-weight:600;font-size:12px;fill:var(--ink)}
 .fig .grid{stroke:var(--line)}.fig .bar{stroke:var(--bar)}
@@ -57,7 +57,7 @@ FIGURE_STYLE = """
 .fig .asked{stroke:var(--soft);stroke-width:1.5;stroke-dasharray:5 4}
 .fig .real{stroke:var(--real);stroke-width:2.5;stroke-linejoin:round}
 .fig .heard{stroke:var(--heard);stroke-width:1.3;stroke-linejoin:round}
-.fig .dots{stroke:var(--real);stroke-width:3.5;stroke-linecap:round;opacity:.35}
+.fig .dots{stroke:var(--real);stroke-width:4;stroke-linecap:round;opacity:.4}
 .fig .head{stroke:var(--heard);stroke-width:1.5;visibility:hidden}
 """
 
@@ -395,7 +395,7 @@ def ticks(low: float, high: float, count: int) -> Floats:
     """Round values (1, 2 or 5 times a power of ten apart) within low..high, about `count`."""
     rough = (high - low) / count
     power = 10.0 ** np.floor(np.log10(rough))
-    step = power * min((1, 2, 5, 10), key=lambda nice: abs(nice * power - rough))
+    step = power * min((1, 2, 5, 10), key=lambda nice: abs(np.log(nice * power / rough)))
     steps = np.arange(np.ceil(low / step), np.floor(high / step + 1e-9) + 1)
     return np.round(steps * step, 9) + 0.0  # no -0
 
@@ -475,7 +475,7 @@ def _roll(notes: Notes, seconds: float) -> Panel:
         colour = COLOURS[index % len(COLOURS)]
         name = instrument_name(int(program))
         parts.append(
-            f"<g stroke='{colour}' stroke-width='{max(2.0, 0.86 * row):.1f}'>"
+            f"<g class='notes' stroke='{colour}' stroke-width='{max(2.0, 0.86 * row):.1f}'>"
             f"{_note_paths(notes.select(notes.program == program), scale, seconds)}</g>"
             f"<rect x='{legend:.0f}' y='2' width='11' height='11' rx='2' fill='{colour}'/>"
             f"{_heading_text(name, legend + 16)}"
@@ -490,7 +490,7 @@ def _note_paths(notes: Notes, scale: Scale, seconds: float) -> str:
     heights = scale.y(np.clip(notes.pitch, scale.low, scale.high))
     paths = []
     for (soft, loud), opacity in zip(
-        itertools.pairwise(VELOCITY_TIERS), (0.5, 0.72, 0.95), strict=True
+        itertools.pairwise(VELOCITY_TIERS), (0.6, 0.8, 1.0), strict=True
     ):
         chosen = (notes.velocity >= soft) & (notes.velocity < loud)
         columns = zip(starts[chosen], heights[chosen], widths[chosen], strict=True)

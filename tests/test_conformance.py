@@ -1,0 +1,443 @@
+"""The judge: a piece with known attributes passes, and each violation flips its own verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonicrx_ml import emotion
+from sonicrx_ml.acoustics import integrated_loudness
+from sonicrx_ml.conformance import (
+    TOLERANCES,
+    Report,
+    _quarters,
+    judge,
+    phrase_means,
+)
+from sonicrx_ml.notes import DRUMS, Meter, Notes, TempoMap, write_midi
+from sonicrx_ml.plan import plan
+from sonicrx_ml.prescription import CONTROLS, Prescription
+
+BARS, SECONDS = 16, 64.0
+# D G A D; strings hold root and third, the piano walks through the chord in quarters.
+STRINGS = ((50, 54), (55, 59), (57, 61), (50, 54))
+PIANO = ((66, 69, 74, 69), (67, 71, 74, 71), (69, 73, 76, 73), (66, 69, 74, 69))
+REGISTER = float(np.mean([[*s, *p] for s, p in zip(STRINGS, PIANO, strict=True)]))
+
+
+def prescribe(**controls: Any) -> Prescription:
+    return Prescription.from_dict(controls)
+
+
+ASKED = prescribe(
+    duration_s=SECONDS,
+    tempo=60,
+    key="D",
+    mode="major",
+    meter="4/4",
+    density=1.0,
+    polyphony=3,
+    register=REGISTER,
+    articulation=1.0,
+    instruments=["piano", "strings"],
+)
+
+
+def piece() -> Notes:
+    """16 bars of 4/4 at 60 BPM in D major, all as `ASKED`, velocity 64."""
+    columns = []
+    for bar in range(BARS):
+        columns += [(4.0 * bar, 4.0, pitch, 48) for pitch in STRINGS[bar % 4]]
+        columns += [(4.0 * bar + i, 1.0, pitch, 0) for i, pitch in enumerate(PIANO[bar % 4])]
+    onset, duration, pitch, program = (np.array(column) for column in zip(*columns, strict=True))
+    velocity = np.full(len(onset), 64)
+    tempo = TempoMap(np.zeros(1), np.full(1, 60.0))
+    return Notes(onset, duration, pitch, velocity, program, tempo=tempo).sort()
+
+
+def failed(report: Report) -> set[tuple[str, str]]:
+    return {(v.attribute, v.where) for v in report.verdicts if v.verdict == "fail"}
+
+
+def judged(notes: Notes, prescription: Prescription = ASKED) -> Report:
+    return judge(prescription, write_midi(notes))
+
+
+# ---------------------------------------------------------------- on notes
+
+
+def test_a_piece_as_asked_passes():
+    report = judged(piece())
+    assert failed(report) == set()
+    assert report.score == 1.0
+    assert report.failure is None
+    assert set(report.asked) == {
+        "duration", "tempo", "key", "mode", "meter", "density", "polyphony", "register",
+        "articulation", "instruments",
+    }  # fmt: skip
+
+
+def test_what_is_realised_is_what_was_written():
+    report = judged(piece())
+    found = {v.attribute: v.realised for v in report.verdicts}
+    assert found["duration"] == pytest.approx(64.0)
+    assert found["tempo"] == pytest.approx(60.0)
+    assert found["density"] == pytest.approx(1.0)
+    assert found["polyphony"] == pytest.approx(3.0)
+    assert found["register"] == pytest.approx(REGISTER)
+    assert found["articulation"] == pytest.approx(1.0)
+    assert found["chromaticism"] == pytest.approx(0.0)
+    assert found["dynamics"] == pytest.approx(0.0)
+    assert found["longest silence"] == pytest.approx(0.0)
+    assert found["key and mode"] == "D major"
+    assert found["instruments"] == "piano, strings"
+
+
+def in_quick_bars(notes: Notes) -> Notes:
+    """The same sound, written at 63 BPM: 5 % faster beats at the same seconds."""
+    tempo = TempoMap(np.zeros(1), np.full(1, 63.0))
+    scaled = replace(notes, onset=notes.onset * 1.05, duration=notes.duration * 1.05)
+    return replace(scaled, tempo=tempo)
+
+
+def in_minor(notes: Notes) -> Notes:
+    lowered = np.isin(notes.pitch % 12, (6, 11, 1))  # F sharp, B and C sharp
+    return replace(notes, pitch=notes.pitch - lowered)
+
+
+def piano_rows(notes: Notes) -> np.ndarray:
+    return notes.program == 0
+
+
+def in_eighths(notes: Notes) -> Notes:
+    """Every piano note is struck twice."""
+    piano = piano_rows(notes)
+    halved = replace(notes, duration=np.where(piano, 0.5, notes.duration))
+    again = np.append(np.arange(len(notes)), np.flatnonzero(piano))
+    doubled = halved.select(again)
+    late = np.arange(len(doubled)) >= len(notes)
+    return replace(doubled, onset=doubled.onset + 0.5 * late)
+
+
+def in_five_voices(notes: Notes) -> Notes:
+    strings = np.flatnonzero(~piano_rows(notes))
+    doubled = notes.select(np.append(np.arange(len(notes)), strings))
+    upper = 12 * (np.arange(len(doubled)) >= len(notes))
+    return replace(doubled, pitch=doubled.pitch + upper)
+
+
+VIOLATIONS: dict[str, Callable[[Notes], Notes]] = {
+    "duration": lambda n: n.select(n.onset < 60.0),
+    "tempo": in_quick_bars,
+    "key": lambda n: n.transpose(2),
+    "mode": in_minor,
+    "meter": lambda n: replace(n, meters=(Meter(0.0, 3, 4),)),
+    "density": in_eighths,
+    "polyphony": in_five_voices,
+    "register": lambda n: n.transpose(12),
+    "articulation": lambda n: replace(n, duration=np.where(piano_rows(n), 0.4, n.duration)),
+    "instruments": lambda n: replace(n, program=np.where(n.program == 48, 52, n.program)),
+    "longest silence": lambda n: n.select((n.onset < 20.0) | (n.onset >= 32.0)),
+}
+
+
+@pytest.mark.parametrize("attribute", VIOLATIONS)
+def test_each_violation_flips_its_own_verdict(attribute: str):
+    report = judged(VIOLATIONS[attribute](piece()))
+    assert failed(report) == {(attribute, "notes")}
+    is_limit = report.row(attribute).limit
+    assert report.score == pytest.approx(1.0 if is_limit else 0.9)
+
+
+def test_a_last_note_held_too_long_fails_the_duration_only():
+    notes = piece()
+    held = replace(notes, duration=notes.duration + 1.0 * (notes.release > 63.9))
+    assert failed(judged(held)) == {("duration", "notes")}
+    assert judged(held).row("duration").error == pytest.approx(1.0)
+
+
+def test_a_foreign_instrument_beside_the_asked_ones_fails():
+    notes = piece()
+    one_flute = replace(notes, program=np.where(np.arange(len(notes)) == 0, 73, notes.program))
+    row = judged(one_flute).row("instruments")
+    assert row.verdict == "fail"
+    assert row.realised == "piano, strings, flute"
+    assert row.error == pytest.approx(1 - 2 * 2 / 5)  # F1 of {piano, strings} and three
+
+
+def test_names_of_sounds_beyond_the_palette():
+    notes = piece()
+    other = replace(notes, program=np.where(notes.program == 48, DRUMS, 115))
+    assert judged(other).row("instruments").realised == "woodblock, percussion"
+
+
+@pytest.mark.parametrize(("loud", "expected"), [(64, "pass"), (127, "fail")])
+def test_energy_counts_dynamics(loud: int, expected: str):
+    """40 log10(127 / 64) = 11.9 dB, at .0555 arousal a dB over a span of 3.77: .175 too much."""
+    level = float(emotion.energy(1.0, 0.0, 1.0, REGISTER))
+    asked = prescribe(duration_s=SECONDS, tempo=60, energy=level)
+    report = judged(replace(piece(), velocity=np.full(len(piece()), loud)), asked)
+    assert report.row("energy").verdict == expected
+    assert report.row("energy").error == pytest.approx(0.175 if loud == 127 else 0.0, abs=0.005)
+
+
+def test_chromaticism_is_held_against_the_asked_key():
+    notes = piece()
+    asked = prescribe(duration_s=SECONDS, tempo=60, key="D", chromaticism=0.0)
+    assert failed(judged(notes, asked)) == set()
+    third = piano_rows(notes) & (notes.onset % 4 == 2)  # 1 of the 12 note-quarters of a bar
+    sharp = replace(notes, pitch=np.where(third, 63, notes.pitch))  # E flat
+    row = judged(sharp, asked).row("chromaticism")
+    assert row.verdict == "fail"
+    assert row.realised == pytest.approx(1 / 12, abs=1e-3)
+
+
+def test_chromaticism_without_a_key_is_held_against_the_key_heard():
+    asked = prescribe(duration_s=SECONDS, tempo=60, chromaticism=0.0)
+    assert judged(piece().transpose(5), asked).row("chromaticism").verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("key", "mode", "exact", "relative"),
+    [("D", "major", 0, 0), ("B", "minor", 1, 0), ("A", "major", 1, 1), ("D", "minor", 1, 1)],
+)
+def test_the_relative_key_is_told_apart(key: str, mode: str, exact: int, relative: int):
+    asked = prescribe(duration_s=SECONDS, tempo=60, key=key, mode=mode)
+    report = judged(piece(), asked)
+    assert report.row("key and mode").error == exact
+    assert report.row("key or relative").error == relative
+    assert report.row("key and mode").verdict == "info"
+
+
+def test_a_tempo_glide_is_measured_bar_by_bar():
+    asked = prescribe(duration_s=60, tempo=[[0, 84], [0.5, 84], [1, 60]])
+    bars = plan(asked)
+    onset = bars.bars.edges[:-1]
+    duration = np.diff(np.append(onset, bars.end_quarters))
+    ones = np.full(len(onset), 60)
+    notes = Notes(onset, duration, ones, ones, 0 * ones, bars.bars.meters[:1], bars.tempo)
+    report = judged(notes, asked)
+    assert report.row("tempo").error == pytest.approx(0.0, abs=0.001)
+    tempo = next(c for c in report.curves if c.attribute == "tempo")
+    assert tempo.realised == pytest.approx(tempo.asked, rel=1e-5)
+    assert tempo.rho is not None
+    assert tempo.rho > 0.9
+    assert report.row("duration").verdict == "pass"
+
+
+def test_tempo_is_felt_beats_in_compound_meter():
+    asked = prescribe(duration_s=32, tempo=60, meter="6/8")
+    bars = np.arange(16)
+    notes = Notes(
+        np.arange(0.0, 48.0, 3.0), np.full(16, 3.0), 60 + 0 * bars, 64 + 0 * bars, 0 * bars,
+        (Meter(0.0, 6, 8),), TempoMap(np.zeros(1), np.full(1, 90.0)),
+    )  # fmt: skip
+    assert failed(judged(notes, asked)) == set()
+
+
+def test_open_controls_are_reported_but_do_not_count():
+    report = judged(piece(), prescribe(duration_s=SECONDS))
+    assert report.asked == ("duration",)
+    assert report.row("tempo").verdict == "not asked"
+    assert report.row("tempo").realised == pytest.approx(60.0)
+    assert report.row("density").asked is None
+
+
+def test_what_energy_derives_is_not_asked():
+    report = judged(piece(), prescribe(duration_s=SECONDS, tempo=60, energy=0.5))
+    assert report.row("density").verdict == "not asked"
+    assert report.row("density").asked is not None
+    assert report.row("energy").asked == pytest.approx(0.5)
+
+
+def test_a_curve_that_most_bars_cannot_tell_fails():
+    notes = piece()
+    sparse = notes.select((notes.onset < 20.0) | (notes.onset >= 60.0))  # 6 of 16 bars
+    row = judged(sparse).row("register")
+    assert row.realised == pytest.approx(REGISTER, abs=1.0)
+    assert (row.verdict, row.error) == ("fail", None)
+    assert judged(sparse).curves[3].realised[8] is None
+
+
+def test_rank_correlation_follows_direction():
+    notes = piece()
+    rising = replace(notes, pitch=notes.pitch + (notes.onset // 16).astype(int))
+    asked = prescribe(duration_s=SECONDS, tempo=60, register=[60, 66])
+    falling = prescribe(duration_s=SECONDS, tempo=60, register=[66, 60])
+    up, down = (
+        next(c.rho for c in judged(rising, p).curves if c.attribute == "register")
+        for p in (asked, falling)
+    )
+    assert up is not None
+    assert up > 0.4
+    assert down == pytest.approx(-up)
+
+
+def test_notes_slightly_early_belong_to_the_bar_they_anticipate():
+    early = replace(piece(), onset=np.maximum(piece().onset - 1 / 48, 0.0))
+    density = next(c for c in judged(early).curves if c.attribute == "density")
+    assert density.realised == pytest.approx([1.0] * BARS)
+
+
+# ---------------------------------------------------------------- failures
+
+
+@pytest.mark.parametrize(
+    ("midi", "reason"),
+    [
+        (b"", "not a MIDI file"),
+        (b"RIFF" + bytes(20), "not a MIDI file"),
+        (write_midi(piece())[:-9], "chunk lengths"),
+        (write_midi(piece().select(np.zeros(0, int))), "no notes"),
+        (write_midi(replace(piece(), program=np.full(len(piece()), DRUMS))), "no pitched notes"),
+        (write_midi(replace(piece(), onset=piece().onset + 100.0)), "no pitched notes"),
+    ],
+)
+def test_what_cannot_be_judged_fails_with_a_reason(midi: bytes, reason: str):
+    report = judge(ASKED, midi)
+    assert reason in str(report.failure)
+    assert report.score == 0.0
+    assert report.met == ()
+    assert set(report.asked) == set(judged(piece()).asked)
+    assert Report.from_json(report.to_json()) == report
+
+
+# ---------------------------------------------------------------- on sound
+
+RATE = 16_000
+SHORT = prescribe(duration_s=24, tempo=75)
+HEARD = Notes(
+    np.arange(30.0), np.full(30, 1.0), np.full(30, 60), np.full(30, 64), np.zeros(30, int),
+    tempo=TempoMap(np.zeros(1), np.full(1, 75.0)),
+)  # fmt: skip
+
+
+def beats(bpm: float = 75.0, lufs: float = -23.0, music_s: float = 24.0) -> np.ndarray:
+    """(2, n): a decaying tone on every beat, at an integrated loudness."""
+    time = np.arange(round(music_s * RATE)) / RATE
+    since = time % (60.0 / bpm)
+    tone = np.exp(-since / 0.15) * np.sin(2 * np.pi * 500.0 * since)
+    stereo = np.stack([tone, tone])
+    return stereo * 10 ** ((lufs - integrated_loudness(stereo, RATE)) / 20)
+
+
+def clicked(samples: np.ndarray) -> np.ndarray:
+    louder = samples.copy()
+    louder[:, RATE] = 1.0
+    return louder
+
+
+def heard(samples: np.ndarray, prescription: Prescription = SHORT) -> Report:
+    return judge(prescription, write_midi(HEARD), (samples.astype(np.float32), RATE))
+
+
+def test_a_sound_as_asked_passes():
+    report = heard(beats())
+    assert failed(report) == set()
+    assert report.asked == ("duration", "tempo", "loudness")
+    assert report.row("loudness", "sound").realised == pytest.approx(-23.0, abs=0.05)
+    assert report.row("tempo", "sound").realised == pytest.approx(75.0, rel=0.005)
+    (series,) = report.series
+    assert np.median(np.array(series.values)) == pytest.approx(-23.0, abs=1.0)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "samples"),
+    [
+        ("loudness", beats(lufs=-20.0)),
+        ("loudness", beats(lufs=-24.5)),
+        ("true peak", clicked(beats())),
+        ("tempo", beats(bpm=79.0)),
+        ("duration", np.pad(beats(), ((0, 0), (0, 5 * RATE)))),
+        ("duration", beats(music_s=23.0)),
+    ],
+)
+def test_each_violation_in_sound_flips_its_own_verdict(attribute: str, samples: np.ndarray):
+    report = heard(samples)
+    assert failed(report) == {(attribute, "sound")}
+    assert report.score == pytest.approx(1.0 if attribute == "true peak" else 2 / 3)
+
+
+def test_the_last_sound_may_ring_on():
+    assert failed(heard(np.pad(beats(), ((0, 0), (0, 3 * RATE))))) == set()
+
+
+@pytest.mark.parametrize(("level", "expected"), [(0.0, "pass"), (0.02, "fail")])
+def test_final_silence_is_heard(level: float, expected: str):
+    asked = prescribe(duration_s=34, tempo=75, final_silence_s=10)
+    hum = level * np.sin(2 * np.pi * 500 * np.arange(10 * RATE) / RATE)
+    report = heard(np.concatenate([beats(), np.stack([hum, hum])], axis=1), asked)
+    assert report.row("final silence", "sound").verdict == expected
+
+
+def test_silence_is_judged_not_refused():
+    report = heard(np.zeros((2, 24 * RATE)))
+    assert {("loudness", "sound"), ("tempo", "sound")} <= failed(report)
+    assert report.row("loudness", "sound").realised is None
+    assert Report.from_json(report.to_json()) == report
+
+
+@pytest.mark.parametrize(
+    ("samples", "reason"),
+    [(np.zeros((2, 100)), "legal are 3 s up"), (np.full((2, 24 * RATE), np.nan), "not numbers")],
+)
+def test_what_is_no_sound_fails_the_track(samples: np.ndarray, reason: str):
+    report = heard(samples)
+    assert reason in str(report.failure)
+    assert report.score == 0.0
+
+
+# ---------------------------------------------------------------- the report and its parts
+
+
+def test_json_round_trip_without_nan():
+    report = heard(beats())
+    text = report.to_json()
+    assert Report.from_json(text) == report
+    assert json.loads(text)["score"] == report.score
+    assert "NaN" not in text
+
+
+def test_an_unknown_row_is_refused_with_the_legal_ones():
+    with pytest.raises(ValueError, match=r"no verdict on 'swing' \(notes\); legal are duration"):
+        judged(piece()).row("swing")
+
+
+def test_every_control_that_can_be_heard_has_a_row():
+    without = {"goal", "playback_db_spl", "seed"}
+    assert {row.control for row in TOLERANCES if row.control} == set(CONTROLS) - without
+
+
+def test_rows_of_the_table_are_distinct_and_sourced():
+    names = [(row.attribute, row.where) for row in TOLERANCES]
+    assert len(set(names)) == len(names)
+    assert all(row.source for row in TOLERANCES)
+
+
+def test_phrase_means_by_hand():
+    """Two bars before, the bar, one after; fewer at the ends, and bars without a value left out."""
+    values = np.array([1.0, 2.0, np.nan, 6.0, 8.0])
+    assert phrase_means(values, 4) == pytest.approx([1.5, 1.5, 3.0, 16 / 3, 7.0])
+    assert np.isnan(phrase_means(np.full(3, np.nan), 4)).all()
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.25, 50.0), st.floats(20.0, 300.0)),
+        min_size=1,
+        max_size=8,
+    ),
+    st.floats(0.0, 500.0),
+)
+def test_seconds_go_back_to_quarters(steps: list[tuple[float, float]], second: float):
+    lengths, bpm = (np.array(column) for column in zip(*steps, strict=True))
+    tempo = TempoMap(np.concatenate([[0.0], np.cumsum(lengths)[:-1]]), bpm)
+    there = _quarters(tempo, np.array([second]))
+    assert tempo.seconds(there)[0] == pytest.approx(second, abs=1e-6)
