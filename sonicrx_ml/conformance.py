@@ -465,7 +465,7 @@ def judge(prescription: Prescription, midi: bytes, sound: Sound | None = None) -
         failure = _refusal(case)
     except MidiError as error:
         case = Case(prescription, planned, _NO_NOTES, sound)
-        failure = f"MIDI {error}"
+        failure = f"MIDI: {error}"
     verdicts, curves = [], []
     for row in TOLERANCES:
         if row.where == "sound" and sound is None:

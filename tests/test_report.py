@@ -139,7 +139,7 @@ def test_a_failed_track_has_a_page_too(tmp_path):
     failure = judge(ASKED, b"no music")
     text = page(tmp_path, failure, notes=None, audio=None)
     parsed(text)
-    assert "Not judged: MIDI not a MIDI file" in unescape(text)
+    assert "Not judged: MIDI: not a MIDI file" in unescape(text)
 
 
 def test_the_picture_is_svg_with_every_note_and_its_curves(report):
@@ -189,7 +189,7 @@ def test_the_summary_lists_what_was_asked_and_the_limits(report):
 
 def test_the_summary_of_a_failure_says_why():
     text = summary(judge(ASKED, b"no music"))
-    assert text.splitlines()[-1].startswith("Not judged: MIDI not a MIDI file")
+    assert text.splitlines()[-1].startswith("Not judged: MIDI: not a MIDI file")
     assert "pass" not in text
 
 
