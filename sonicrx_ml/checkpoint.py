@@ -16,10 +16,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -33,12 +33,13 @@ from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.tokens import Vocabulary
 
 FORMAT = 1
+T = TypeVar("T")
 _FILES = ("model.safetensors", "config.json", "vocabulary.json", "bins.json")
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A composer ready to compose, with its vocabulary and bins; `sha256` is of the weights' file."""
+    """A composer ready to compose, its vocabulary and bins; `sha256` is of the weights' file."""
 
     composer: Composer
     vocabulary: Vocabulary
@@ -82,8 +83,28 @@ def export(
     tokens.remi().save(partial / "tokenizer.json")
     bins.save(partial / "bins.json")
     (partial / "README.md").write_text(card)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
+    replace_folder(partial, folder)
+
+
+def replace_folder(made: Path, folder: Path) -> None:
+    """Put a finished folder in the place of another, which is kept until the new one is there.
+
+    A process killed in between leaves the old one as `.NAME.old`, and the next call brings it back
+    before it begins.
+    """
+    old = folder.with_name(f".{folder.name}.old")
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    try:
+        made.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def load(folder: Path | str) -> Bundle:
@@ -95,26 +116,34 @@ def load(folder: Path | str) -> Bundle:
     for name in _FILES:
         if not (folder / name).is_file():
             raise ValueError(f"{folder} is not a bundle: {name} is missing")
-    config = _read_config(folder / "config.json")
-    vocabulary = Vocabulary.load(folder / "vocabulary.json")
-    bins = Bins.load(folder / "bins.json")
+    config = _read(folder / "config.json", _read_config)
+    vocabulary = _read(folder / "vocabulary.json", Vocabulary.load)
+    bins = _read(folder / "bins.json", Bins.load)
     _check(config, vocabulary, bins)
     composer = _read_composer(folder / "model.safetensors", config, vocabulary, bins)
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     return Bundle(composer, vocabulary, bins, digest, config)
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _read(path: Path, reader: Callable[[Path], T]) -> T:
+    """What a reader makes of a file; whatever is wrong in the file names it."""
     try:
-        config = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        return reader(path)
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path.name}: {error}") from error
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    config = json.loads(path.read_text())
     wanted = ("format", "model", "conditions", "families", "vocabulary")
     missing = [key for key in wanted if not isinstance(config, dict) or key not in config]
     if missing:
-        raise ValueError(f"{path.name} lacks {', '.join(missing)}")
+        raise ValueError(f"lacks {', '.join(missing)}")
     if config["format"] != FORMAT:
-        raise ValueError(f"{path.name}: format {config['format']!r}; this version reads {FORMAT}")
+        raise ValueError(f"format {config['format']!r}; this version reads {FORMAT}")
+    for key in ("model", "conditions", "families"):
+        if not isinstance(config[key], dict):
+            raise ValueError(f"{key} {config[key]!r} is not a JSON object")
     return dict(config)
 
 

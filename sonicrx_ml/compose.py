@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from typing import Any
 
 from sonicrx_ml import __version__, audio, canonical, report
 from sonicrx_ml.audio import Sound
-from sonicrx_ml.checkpoint import Bundle
+from sonicrx_ml.checkpoint import Bundle, replace_folder
 from sonicrx_ml.conformance import Report, judge
 from sonicrx_ml.expression import perform
 from sonicrx_ml.goals import evidence
@@ -60,13 +59,11 @@ class Track:
     def save(self, folder: Path) -> Path:
         """Write the track's folder, whole or not at all; an older one of that name is replaced."""
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            self._write(partial)
-            shutil.rmtree(folder, ignore_errors=True)
-            partial.replace(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as work:
+            made = Path(work) / folder.name
+            made.mkdir()
+            self._write(made)
+            replace_folder(made, folder)
         return folder
 
     def _write(self, folder: Path) -> None:

@@ -6,17 +6,21 @@ YAML groups hold values, dataclasses hold the schema. A config is turned into pl
 
 from __future__ import annotations
 
+import functools
+import os
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any, TypeVar
 
+import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from sonicrx_ml.dataset import DataConfig
-from sonicrx_ml.model import ModelConfig
 from sonicrx_ml.prescription import CONTROLS
 from sonicrx_ml.sampling import SamplingConfig
-from sonicrx_ml.training import OptimConfig
+from sonicrx_ml.training import TrainConfig
 
 T = TypeVar("T")
 
@@ -39,41 +43,6 @@ class PrepareConfig:
     workers: int | None = None
 
 
-@dataclass(kw_only=True)
-class TrainerConfig:
-    """Machine, precision, logging and checkpoint intervals."""
-
-    accelerator: str = "cpu"
-    devices: int = 1
-    strategy: str = "auto"
-    precision: str = "32-true"
-    compiled: bool = False
-    log_every: int = 10
-    valid_every: int = 250
-    """Steps between validations."""
-    checkpoint_minutes: float = 3.0
-    patience: int = 10
-    """Validations without improvement before training stops."""
-    threads: int | None = None
-
-
-@dataclass(kw_only=True)
-class TrainConfig:
-    """`scripts/train.py`"""
-
-    model: ModelConfig = MISSING
-    data: DataConfig = MISSING
-    optim: OptimConfig = MISSING
-    trainer: TrainerConfig = MISSING
-    name: str = "run"
-    out: str = "checkpoints/runs"
-    resume: str | None = None
-    """`last`, or a path of a .ckpt file."""
-    wandb: str = "disabled"
-    """disabled, offline or online"""
-    seed: int = 1
-
-
 _Controls = make_dataclass("_Controls", [(name, Any, None) for name in CONTROLS], kw_only=True)
 
 
@@ -92,12 +61,53 @@ class SampleConfig(_Controls):  # type: ignore[misc, valid-type]
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
 
+@dataclass(kw_only=True)
+class SuiteConfig:
+    """Prescriptions to compose, each as the controls of `Prescription.from_dict`."""
+
+    prescriptions: list[dict[str, Any]] = MISSING
+
+
+@dataclass(kw_only=True)
+class EvaluateConfig:
+    """`scripts/evaluate.py`"""
+
+    checkpoint: str = "checkpoints/small"
+    prepared: str = MISSING
+    """Folder that `scripts/prepare_data.py` wrote."""
+    suite: SuiteConfig = MISSING
+    what: list[str] = field(default_factory=lambda: ["nats", "suite"])
+    """`nats`: nats per note of the split; `suite`: conformance over the suite."""
+    columns: dict[str, SamplingConfig] = MISSING
+    """Ways to sample, by name: the columns of the conformance table."""
+    seeds: list[int] = field(default_factory=lambda: [1])
+    """Every prescription is composed once per seed."""
+    sound: bool = False
+    """Judge the rendered sound too."""
+    split: str = "test"
+    order: int = 7
+    """Tokens of the n-gram, the predicted one included."""
+    limit: int = 0
+    """Use so many windows of the split and so many prescriptions, evenly spread; 0 for all."""
+    batch_size: int = 16
+    device: str = "cpu"
+    """Where nats are computed."""
+    threads: int | None = None
+    out: str = MISSING
+
+    def __post_init__(self) -> None:
+        unknown = set(self.what) - {"nats", "suite"}
+        if unknown or not self.what:
+            raise ValueError(f"what={self.what}; legal are nats, suite or both")
+
+
 def register() -> None:
     """Make the schemas known to Hydra as `prepare_schema`, `train_schema`, ..."""
     store = ConfigStore.instance()
     store.store("prepare_schema", PrepareConfig)
     store.store("train_schema", TrainConfig)
     store.store("sample_schema", SampleConfig)
+    store.store("evaluate_schema", EvaluateConfig)
 
 
 def plain(config: DictConfig, kind: type[T]) -> T:
@@ -108,3 +118,48 @@ def plain(config: DictConfig, kind: type[T]) -> T:
     result: Any = OmegaConf.to_object(config)
     assert isinstance(result, kind)
     return result
+
+
+def entry(name: str, kind: type[T]) -> Callable[[Callable[[T], None]], Callable[[], None]]:
+    """Make a function of a config the `main` of a script: `configs/<name>.yaml` + command line.
+
+    What a user can mend is said in one line, with exit code 2; where HYDRA_FULL_ERROR is set, with
+    its traceback.
+    """
+    register()
+
+    def decorate(main: Callable[[T], None]) -> Callable[[], None]:
+        @hydra.main(version_base="1.3", config_path="../configs", config_name=name)
+        @functools.wraps(main)
+        def task(config: DictConfig) -> None:
+            main(plain(config, kind))
+
+        @functools.wraps(main)
+        def run() -> None:
+            wants_traceback = "HYDRA_FULL_ERROR" in os.environ
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print
+            try:
+                task()
+            except (ValueError, OSError, HydraException) as error:
+                if wants_traceback:
+                    raise
+                print(f"error: {_in_one_line(error)}", file=sys.stderr)
+                sys.exit(2)
+
+        return run
+
+    return decorate
+
+
+def _in_one_line(error: Exception) -> str:
+    """What is wrong and, where Hydra knows them, the legal names."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    said = str(error).partition("\n")[0]
+    unknown = getattr(error.__cause__, "parent_node", None)
+    if isinstance(error, HydraException) and isinstance(unknown, DictConfig):
+        return f"{said} Legal are {', '.join(map(str, unknown))}"
+    if isinstance(error, HydraException) and error.__cause__ is not None:
+        return f"{said}: {error.__cause__}".partition("\n")[0]
+    options = getattr(error, "options", None)
+    return f"{said} Legal are {', '.join(options)}" if options else said

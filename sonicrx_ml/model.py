@@ -12,6 +12,7 @@ Sennrich 2019), SwiGLU (Shazeer 2020), normalised queries and keys, tied embeddi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -30,10 +31,15 @@ class ModelConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        for name in ("width", "layers", "heads", "context"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"model.{name}={getattr(self, name)}; legal are 1 and more")
         if self.width % self.heads or (self.width // self.heads) % 2:
-            raise ValueError(f"width {self.width} must be heads {self.heads} x an even number")
+            raise ValueError(
+                f"model.width={self.width}; legal are heads {self.heads} x an even number"
+            )
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout {self.dropout}; legal are 0 to below 1")
+            raise ValueError(f"model.dropout={self.dropout}; legal are 0 to below 1")
 
 
 @dataclass(slots=True)
@@ -55,6 +61,9 @@ class Composer(nn.Module):
     condition_sizes : number of values of each of the A conditions, free (0) included.
     """
 
+    first: Tensor
+    turn_TC: Tensor
+
     def __init__(
         self, config: ModelConfig, vocabulary: int, condition_sizes: tuple[int, ...], families: int
     ) -> None:
@@ -63,11 +72,14 @@ class Composer(nn.Module):
         self.tokens = nn.Embedding(vocabulary, config.width)
         self.conditions = nn.Embedding(sum(condition_sizes), config.width)
         self.palette = nn.Linear(families, config.width, bias=False)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.blocks = cast(
+            "list[Block]", nn.ModuleList(Block(config) for _ in range(config.layers))
+        )
         self.norm = nn.RMSNorm(config.width)
         sizes = torch.tensor((0, *condition_sizes[:-1]))
         self.register_buffer("first", sizes.cumsum(0), persistent=False)
-        self.register_buffer("angles", _angles(config), persistent=False)
+        turn_TC = _turns(torch.arange(config.context), config.width // config.heads)
+        self.register_buffer("turn_TC", turn_TC, persistent=False)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -86,7 +98,7 @@ class Composer(nn.Module):
         """Logits (B, T, V). `bar_BT` says which of the K bars each token belongs to."""
         prescribed_BKD = self.prescribe(conditions_BKA, palette_BF)
         x_BTD = self.tokens(ids_BT)
-        turn_TC = self.angles[: ids_BT.shape[1]]
+        turn_TC = self.turn_TC[: ids_BT.shape[1]]
         for block in self.blocks:
             x_BTD = block(x_BTD, _of_bar(block.inject(prescribed_BKD), bar_BT), turn_TC)
         return self._logits(x_BTD)
@@ -110,7 +122,8 @@ class Composer(nn.Module):
         injected : per layer, (B, D), what `block.inject` made of the current bar's prescription.
         """
         slot, seen = cache.length % cache.slots, min(cache.length + 1, cache.slots)
-        turn_TC = _turns(torch.tensor([cache.length], device=ids_B.device), self.angles)
+        position = torch.tensor([cache.length], device=ids_B.device)
+        turn_TC = _turns(position, self.turn_TC.shape[1]).to(self.turn_TC)
         x_BTD = self.tokens(ids_B)[:, None]
         for i, block in enumerate(self.blocks):
             store = (cache.keys[i], cache.values[i], slot, seen)
@@ -180,20 +193,11 @@ def _hidden(width: int) -> int:
     return -(-8 * width // (3 * 64)) * 64
 
 
-def _angles(config: ModelConfig) -> Tensor:
-    """Cosines and sines (T, C) of rotary positions 0 to context - 1, halves side by side."""
-    half = config.width // config.heads // 2
-    speed = 10_000.0 ** (-torch.arange(half) / half)
-    angle = torch.arange(config.context)[:, None] * speed
-    return torch.cat([angle.cos(), angle.sin()], dim=-1)
-
-
-def _turns(positions_T: Tensor, angles_TC: Tensor) -> Tensor:
-    """Rotations of any positions, beyond the table too."""
-    half = angles_TC.shape[1] // 2
-    speed = 10_000.0 ** (-torch.arange(half, device=angles_TC.device) / half)
+def _turns(positions_T: Tensor, width: int) -> Tensor:
+    """Cosines and sines (T, C) of rotary positions, halves side by side; exact far out too."""
+    speed = 10_000.0 ** (-torch.arange(width // 2, device=positions_T.device).double() * 2 / width)
     angle = positions_T[:, None] * speed
-    return torch.cat([angle.cos(), angle.sin()], dim=-1)
+    return torch.cat([angle.cos(), angle.sin()], dim=-1).float()
 
 
 def _rotate(x_BHTC: Tensor, turn_TC: Tensor) -> Tensor:

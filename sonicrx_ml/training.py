@@ -1,24 +1,37 @@
-"""Training: loss, optimiser, schedule and data, as Lightning parts.
+"""Training: loss, optimiser, schedule, data and run, as Lightning parts.
 
 The figures logged are `loss` (nats per token), `nats_per_note` (nats summed over tokens over the
-number of notes, comparable across tokenisers), `lr` and `tokens_per_s`.
+number of notes, comparable across tokenisers), `lr` (of the step just taken), `tokens_per_s` (of
+all devices, padding left out) and `gflops` (that, times 6 operations per parameter and token:
+Kaplan et al. 2020, attention left out).
+
+The training stream is endless and numbered: batch n of a run is the same whatever the number of
+loader processes and of interruptions, so a resumed run is the uninterrupted one.
 """
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
+import platform
 import time
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from sonicrx_ml import card, checkpoint
 from sonicrx_ml.dataset import (
     Batch,
     DataConfig,
@@ -33,6 +46,9 @@ from sonicrx_ml.labels import Bins
 from sonicrx_ml.model import Composer, ModelConfig
 from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.tokens import Vocabulary
+
+METRIC = "valid/nats_per_note"
+CLOCK_S = 5.0  # seconds between two readings of the speed
 
 
 @dataclass(kw_only=True, slots=True)
@@ -62,8 +78,62 @@ class OptimConfig:
             )
 
 
+@dataclass(kw_only=True, slots=True)
+class TrainerConfig:
+    """Machine, precision, logging and checkpoint intervals."""
+
+    accelerator: str = "cpu"
+    devices: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+    compiled: bool = False
+    log_every: int = 10
+    valid_every: int = 250
+    """Steps between validations."""
+    sample_every: int = 0
+    """Steps between composed samples; 0 for none."""
+    checkpoint_minutes: float = 3.0
+    patience: int = 10
+    """Validations without improvement before training stops."""
+    threads: int | None = None
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainConfig:
+    """`scripts/train.py`"""
+
+    model: ModelConfig
+    data: DataConfig
+    optim: OptimConfig
+    trainer: TrainerConfig
+    name: str = "run"
+    out: str = "checkpoints/runs"
+    resume: str | None = None
+    """`last`, `best` or the path of a .ckpt file: go on from there."""
+    export: str | None = None
+    """`last`, `best` or the path of a .ckpt file: write its release bundle and train nothing."""
+    results: str | None = None
+    """`results.json` of an evaluation, for the model card."""
+    wandb: str = "disabled"
+    """disabled, offline or online"""
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.wandb not in ("disabled", "offline", "online"):
+            raise ValueError(f"wandb={self.wandb!r}; legal are disabled, offline, online")
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder: checkpoints, logs, samples and the bundle."""
+        return Path(self.out) / self.name
+
+
 class Training(L.LightningModule):
-    """The composer under training."""
+    """The composer under training.
+
+    seen : tokens predicted and seconds trained so far, over all devices and resumed runs, and the
+        last validation; NaN is not known.
+    """
 
     def __init__(self, composer: Composer, optim: OptimConfig, compiled: bool = False) -> None:
         super().__init__()
@@ -71,8 +141,20 @@ class Training(L.LightningModule):
         self.optim = optim
         if compiled:
             composer.compile()
-        self._clock, self._tokens = time.monotonic(), 0
+        self.seen = {"tokens": 0.0, "seconds": 0.0, METRIC: math.nan}
         self._totals = torch.zeros(3, dtype=torch.float64)
+        self._start_clock()
+
+    def _start_clock(self) -> None:
+        self._clock, self._tokens = time.monotonic(), 0
+
+    def _read_clock(self) -> tuple[int, float]:
+        """Tokens and seconds since the clock was started, which is started again."""
+        found = self._tokens * self.trainer.world_size, time.monotonic() - self._clock
+        self.seen["tokens"] += found[0]
+        self.seen["seconds"] += found[1]
+        self._start_clock()
+        return found
 
     def nats(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Cross-entropy summed over the batch's tokens, and the number of tokens."""
@@ -85,23 +167,27 @@ class Training(L.LightningModule):
         )
         return total, (targets != 0).sum()
 
+    def on_train_start(self) -> None:
+        self._start_clock()
+
     def training_step(self, batch: Batch, index: int) -> Tensor:
         total, tokens = self.nats(batch)
         loss = total / tokens
         self._tokens += int(tokens)
         self.log("train/loss", loss.detach(), prog_bar=True)
         self.log("train/nats_per_note", total.detach() / batch.notes)
+        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        now = time.monotonic()
-        if now - self._clock > 5.0:
-            rate = self._tokens / (now - self._clock) * self.trainer.world_size
-            self.log("train/tokens_per_s", rate, prog_bar=True)
-            self._clock, self._tokens = now, 0
-        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        if time.monotonic() - self._clock > CLOCK_S:
+            tokens, seconds = self._read_clock()
+            flops = 6 * tokens * sum(p.numel() for p in self.parameters())
+            self.log("train/tokens_per_s", tokens / seconds, prog_bar=True)
+            self.log("train/gflops", flops / seconds / 1e9)
 
     def on_validation_epoch_start(self) -> None:
+        self._read_clock()
         self._totals.zero_()
 
     def validation_step(self, batch: Batch, index: int) -> None:
@@ -109,10 +195,21 @@ class Training(L.LightningModule):
         self._totals += torch.tensor([float(total), float(tokens), float(batch.notes)])
 
     def on_validation_epoch_end(self) -> None:
-        totals = self.all_gather(self._totals.to(self.device)).reshape(-1, 3).sum(dim=0)
+        gathered = self.all_gather(self._totals.to(self.device))
+        assert isinstance(gathered, Tensor)
+        totals = gathered.reshape(-1, 3).sum(dim=0)
         self.log("valid/loss", totals[0] / totals[1], prog_bar=True)
-        self.log("valid/nats_per_note", totals[0] / totals[2], prog_bar=True)
-        self._clock, self._tokens = time.monotonic(), 0
+        self.log(METRIC, totals[0] / totals[2], prog_bar=True)
+        self.seen[METRIC] = float(totals[0] / totals[2])
+        self._start_clock()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._read_clock()
+        checkpoint["seen"] = self.seen | {"hardware": _hardware(self.device)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        seen = checkpoint.get("seen", {})  # runs of before 22 November 2026 did not count
+        self.seen = {name: seen.get(name, math.nan) for name in self.seen}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optim = self.optim
@@ -136,23 +233,38 @@ class Training(L.LightningModule):
         return optim.final_lr + (1 - optim.final_lr) * wave
 
 
+class TrainingStream(IterableDataset[Batch]):
+    """The run's batches from number `first` on, those of one rank out of `ranks`, for ever."""
+
+    def __init__(
+        self, windows: TrainingWindows, batch_size: int, first: int, rank: int, ranks: int
+    ) -> None:
+        self.windows, self.batch_size = windows, batch_size
+        self.first, self.rank, self.ranks = first, rank, ranks
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        start, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        for number in itertools.count(self.first + start, step):
+            at = (number * self.ranks + self.rank) * self.batch_size
+            yield self.windows.collate([self.windows[at + i] for i in range(self.batch_size)])
+
+
 class CorpusData(L.LightningDataModule):
-    """Loaders over a prepared folder. Resuming starts the training stream where it stopped."""
+    """Loaders over a prepared folder. Resuming goes on with the training stream where it stopped.
+
+    With several devices, validation windows that do not divide among them are filled up with
+    repeated ones.
+    """
 
     def __init__(self, data: DataConfig, optim: OptimConfig, size: int, seed: int) -> None:
         super().__init__()
         self.data, self.optim, self.size, self.seed = data, optim, size, seed
-        folder = Path(data.prepared)
-        if not (folder / "bins.json").is_file():
-            raise ValueError(f"data.prepared={data.prepared!r} is not a prepared folder")
-        self.folder = folder
-        self.vocabulary = Vocabulary.load(folder / "vocabulary.json")
-        self.bins = Bins.load(folder / "bins.json")
+        self.folder = Path(data.prepared)
+        self.vocabulary, self.bins = load_prepared(self.folder)
 
-    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+    def train_dataloader(self) -> DataLoader[Batch]:
         assert self.trainer is not None
-        per_step = self.optim.batch_size * self.optim.accumulate * self.trainer.world_size
-        done = self.trainer.global_step * per_step
         windows = TrainingWindows(
             load_split(self.folder, "train"),
             self.vocabulary,
@@ -161,19 +273,19 @@ class CorpusData(L.LightningDataModule):
             piece_weights(load_labels(self.folder, "train"), self.data),
             self.data,
             self.seed,
-            count=self.optim.max_steps * per_step - done,
-            offset=done,
+            count=self.optim.max_steps * self.optim.accumulate * self.optim.batch_size,
         )
-        return self._loader(windows)
+        first = self.trainer.global_step * self.optim.accumulate
+        rank, ranks = self.trainer.global_rank, self.trainer.world_size
+        stream = TrainingStream(windows, self.optim.batch_size, first, rank, ranks)
+        return DataLoader(
+            stream, None, num_workers=self.data.workers, persistent_workers=self.data.workers > 0
+        )
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         rows = load_split(self.folder, "valid")
         limit = self.data.valid_windows
-        return self._loader(
-            EvaluationWindows(rows, self.vocabulary, self.bins, self.size, limit=limit)
-        )
-
-    def _loader(self, windows: TrainingWindows | EvaluationWindows) -> DataLoader[dict[str, Any]]:
+        windows = EvaluationWindows(rows, self.vocabulary, self.bins, self.size, limit=limit)
         return DataLoader(
             windows,
             batch_size=self.optim.batch_size,
@@ -183,5 +295,129 @@ class CorpusData(L.LightningDataModule):
         )
 
 
+def load_prepared(folder: Path) -> tuple[Vocabulary, Bins]:
+    """Vocabulary and bins of a prepared folder. Raises `ValueError` where it is none."""
+    if not (folder / "bins.json").is_file():
+        raise ValueError(
+            f"data.prepared={str(folder)!r} is not a prepared folder; "
+            f"scripts/prepare_data.py out={folder} makes it one"
+        )
+    return Vocabulary.load(folder / "vocabulary.json"), Bins.load(folder / "bins.json")
+
+
 def new_composer(model: ModelConfig, vocabulary: Vocabulary, bins: Bins) -> Composer:
     return Composer(model, len(vocabulary), condition_sizes(bins), len(FAMILIES))
+
+
+# ---------------------------------------------------------------- a run
+
+
+def fit(cfg: TrainConfig, loggers: Sequence[Logger], callbacks: Sequence[L.Callback]) -> L.Trainer:
+    """Train, from the start or from `cfg.resume`, and leave `last.ckpt` in the run's folder."""
+    resume = find_checkpoint(cfg.folder, cfg.resume) if cfg.resume else None
+    L.seed_everything(cfg.seed, verbose=False)
+    if cfg.trainer.threads:
+        torch.set_num_threads(cfg.trainer.threads)
+    data = CorpusData(cfg.data, cfg.optim, cfg.model.context, cfg.seed)
+    composer = new_composer(cfg.model, data.vocabulary, data.bins)
+    training = Training(composer, cfg.optim, cfg.trainer.compiled)
+    training.save_hyperparameters(asdict(cfg))
+    trainer = new_trainer(cfg, loggers, callbacks)
+    with warnings.catch_warnings():
+        # Windows are cut much faster than they are learned from: one process is enough.
+        warnings.filterwarnings("ignore", ".*does not have many workers")
+        trainer.fit(training, data, ckpt_path=resume, weights_only=True)
+    trainer.save_checkpoint(cfg.folder / "last.ckpt")
+    return trainer
+
+
+def new_trainer(
+    cfg: TrainConfig, loggers: Sequence[Logger], callbacks: Sequence[L.Callback]
+) -> L.Trainer:
+    return L.Trainer(
+        accelerator=cfg.trainer.accelerator,
+        devices=cfg.trainer.devices,
+        strategy=cfg.trainer.strategy,
+        precision=cfg.trainer.precision,  # type: ignore[arg-type]  # a string of the command line
+        max_steps=cfg.optim.max_steps,
+        accumulate_grad_batches=cfg.optim.accumulate,
+        gradient_clip_val=cfg.optim.clip,
+        val_check_interval=cfg.trainer.valid_every * cfg.optim.accumulate,
+        check_val_every_n_epoch=None,
+        log_every_n_steps=cfg.trainer.log_every,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        enable_checkpointing=any(isinstance(c, Checkpoint) for c in callbacks),
+        enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
+        logger=list(loggers),
+        callbacks=list(callbacks),
+        default_root_dir=cfg.folder,
+    )
+
+
+def find_checkpoint(folder: Path, name: str) -> Path:
+    """`last` or `best` of a run's folder, or a path. Raises `ValueError` where there is none."""
+    path = folder / f"{name}.ckpt" if name in ("last", "best") else Path(name)
+    if not path.is_file():
+        found = sorted(p.name for p in folder.glob("*.ckpt")) or ["no .ckpt file"]
+        raise ValueError(f"there is no {path}; {folder} has {', '.join(found)}")
+    return path
+
+
+# ---------------------------------------------------------------- its release
+
+
+def best_checkpoint(trainer: L.Trainer) -> Path:
+    """Where the run's best validation is kept, or its last step where none was run."""
+    kept = getattr(trainer.checkpoint_callback, "best_model_path", "")
+    return Path(kept or f"{trainer.default_root_dir}/last.ckpt")
+
+
+def release(path: Path, folder: Path, results: Path | None = None) -> Path:
+    """Write the release bundle of a training checkpoint, with its model card.
+
+    results : `results.json` of an evaluation, shown on the card.
+    """
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    run = state["hyper_parameters"]
+    data = DataConfig(**run["data"])
+    vocabulary, bins = load_prepared(Path(data.prepared))
+    composer = new_composer(ModelConfig(**run["model"]), vocabulary, bins)
+    composer.load_state_dict(_weights(state["state_dict"]))
+    facts = _facts(state, composer) | {"data": card.describe_data(data)}
+    text = card.model_card(facts, bins, json.loads(results.read_text()) if results else None)
+    checkpoint.export(folder, composer, vocabulary, bins, facts, text)
+    return folder
+
+
+def _weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    prefix = "composer."
+    return {name.removeprefix(prefix): weight for name, weight in state.items()}
+
+
+def _facts(state: Mapping[str, Any], composer: Composer) -> dict[str, Any]:
+    """What a checkpoint knows about its run, as JSON values; None is not recorded."""
+    run, seen = state["hyper_parameters"], state.get("seen", {})
+    windows = state["global_step"] * run["optim"]["batch_size"] * run["optim"]["accumulate"]
+    windows *= run["trainer"]["devices"]
+    return {
+        "run": run,
+        "parameters": sum(p.numel() for p in composer.parameters()),
+        "steps": state["global_step"],
+        "windows": windows,
+        "tokens": _known(seen.get("tokens")),
+        "hours": _known(seen.get("seconds"), 1 / 3600),
+        "valid_nats_per_note": _known(seen.get(METRIC)),
+        "hardware": seen.get("hardware"),
+        "versions": card.versions(),
+    }
+
+
+def _known(value: float | None, scale: float = 1.0) -> float | None:
+    return None if value is None or math.isnan(value) else round(value * scale, 4)
+
+
+def _hardware(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(device)}"
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"

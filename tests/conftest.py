@@ -6,9 +6,14 @@ import ctypes.util
 import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from sonicrx_ml.checkpoint import Bundle
 
 # Read when the libraries load, so before any test imports one; child processes inherit them.
 os.environ["WANDB_MODE"] = "disabled"
@@ -52,3 +57,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("fluidsynth"):
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared folder of sixteen etudes; not to be written to."""
+    from sonicrx_ml.shards import prepare_etudes
+
+    folder = tmp_path_factory.mktemp("prepared")
+    prepare_etudes(folder, 16)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Bundle:
+    """A composer that has learned nothing: a few thousand random weights."""
+    import torch
+
+    from sonicrx_ml.checkpoint import Bundle
+    from sonicrx_ml.labels import CONDITIONS, Bins
+    from sonicrx_ml.model import ModelConfig
+    from sonicrx_ml.tokens import Vocabulary
+    from sonicrx_ml.training import new_composer
+
+    vocabulary = Vocabulary.build()
+    edges = {"register": (50.0, 60.0, 70.0), "tempo": (60.0, 90.0, 120.0)}
+    bins = Bins({name: edges.get(name, (0.2, 0.5, 0.8)) for name in CONDITIONS})
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        config = ModelConfig(width=32, layers=2, heads=2, context=64)
+        composer = new_composer(config, vocabulary, bins)
+        for weight in composer.parameters():
+            weight.data *= 3.0  # far from uniform, so that what it is told makes a difference
+    return Bundle(composer.eval(), vocabulary, bins, "0" * 64, {})

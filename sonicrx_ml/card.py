@@ -1,0 +1,227 @@
+"""The model card: what a release is, what it learned from, how, how well, and what it is bad at.
+
+Everything it states comes from three mappings of JSON values: the facts of the run (kept in the
+bundle's `config.json`), the data it read, and the results of an evaluation. What a run did not
+record is said to be not recorded.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sonicrx_ml import __version__
+from sonicrx_ml.dataset import REMAINING_EDGES, DataConfig, load_labels
+from sonicrx_ml.labels import Bins
+
+PACKAGES = ("torch", "lightning", "numpy", "miditok", "symusic", "datasets")
+
+_WHAT = """\
+A transformer that composes notes to a *sonic prescription*: asked, bar by bar, for tempo, mode,
+density, polyphony, register, articulation, chromaticism and energy, each of which may be left
+open, and for instruments, it continues a piece token by token. Key, tempo, duration, meter,
+instruments and dynamics are made exact around it by `sonicrx_ml`.
+
+It is **not a medical device**. It composes music to measurable properties; it claims no effect on
+health, and nothing here has been tested on patients. Prescribing and listening are under the
+responsibility of a clinician."""
+
+_WEIGHTS = """\
+A piece is drawn with a chance in proportion to `tokens^0.75 x source weight x calm^{calm:g}`, where
+`calm = exp(-(p/2 + d + c/0.1)) / 2^f`; p is the mean number of notes sounding above 4, d the mean
+onsets per beat above 2, c the mean share out of scale above 0.03, f the timbre families above 3.
+Pieces whose bar lines mean nothing are not drawn."""
+
+_LIMITS = """\
+- It learned from scores: Western notated music, mostly of before 1930. Other traditions, jazz, pop
+  and everything that is not notated are rare in it or missing.
+- Scores carry no dynamics that can be trusted, so it composes none: velocities are written by rule.
+- No percussion; at most one instrument of each of twelve timbre families.
+- It attends to {context} tokens, some bars of dense music: motifs of long ago are forgotten, and
+  the form of a long piece is carried by the prescription, not by repetition.
+- Asked for what its corpus seldom combines (a fast tempo and few notes, a very high register and
+  many voices, much chromaticism in a calm piece) it follows less closely. The report that comes
+  with each track says by how much.
+- It may come close to a passage of its training data; nothing checks for that."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of what composes and trains."""
+    found = {"sonicrx_ml": __version__, "python": platform.python_version()}
+    return found | {name: version(name) for name in PACKAGES}
+
+
+def describe_data(config: DataConfig) -> dict[str, Any]:
+    """What a prepared folder holds and how it is drawn from, as JSON values.
+
+    Pieces, hours and notes are of the training split, per source; licences and authors to attribute
+    are counted over it.
+    """
+    labels = load_labels(Path(config.prepared), "train")
+    return {
+        "sources": _sources(labels, config.source_weights),
+        "licences": _counts(labels["licence"]),
+        "tiers": _counts(labels["tier"]),
+        "attributed": pc.count_distinct(labels["composer"]).as_py(),
+        "pieces": {s: load_labels(Path(config.prepared), s).num_rows for s in ("valid", "test")}
+        | {"train": labels.num_rows},
+        "source_weights": dict(config.source_weights),
+        "calm": config.calm,
+        "drop_attribute": config.drop_attribute,
+        "drop_all": config.drop_all,
+        "reorchestrate": config.reorchestrate,
+    }
+
+
+def _sources(labels: pa.Table, weights: Mapping[str, float]) -> list[dict[str, Any]]:
+    totals = labels.group_by("source").aggregate(
+        [("n_notes", "count"), ("seconds", "sum"), ("n_notes", "sum"), ("n_tokens", "sum")]
+    )
+    rows = sorted(totals.to_pylist(), key=lambda row: -row["n_tokens_sum"])
+    return [
+        {
+            "source": row["source"],
+            "pieces": row["n_notes_count"],
+            "hours": round(row["seconds_sum"] / 3600, 1),
+            "notes": row["n_notes_sum"],
+            "tokens": row["n_tokens_sum"],
+            "weight": weights.get(row["source"], 1.0),
+        }
+        for row in rows
+    ]
+
+
+def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+    found = {row["values"]: row["counts"] for row in pc.value_counts(column).to_pylist()}
+    return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+# ---------------------------------------------------------------- the page
+
+
+def model_card(
+    facts: Mapping[str, Any], bins: Bins, results: Mapping[str, Any] | None = None
+) -> str:
+    """The card as Markdown.
+
+    facts : of the run (`training.release` gathers them), with the `data` of `describe_data`.
+    results : what `scripts/evaluate.py` wrote to `results.json`.
+    """
+    run, data = facts["run"], facts["data"]
+    sections = {
+        f"SonicRx {run['name']}": [_WHAT],
+        "Data": _data_lines(data),
+        "Sampling weights": [_WEIGHTS.format(calm=data["calm"]), *_weight_lines(data)],
+        "Conditions": _condition_lines(bins, data),
+        "Training": _training_lines(facts),
+        "Results": _result_lines(facts, results),
+        "Limits": [_LIMITS.format(context=run["model"]["context"])],
+    }
+    blocks: list[str] = []
+    for title, lines in sections.items():
+        blocks += [f"{'##' if blocks else '#'} {title}", *lines]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _data_lines(data: Mapping[str, Any]) -> list[str]:
+    pieces = data["pieces"]
+    counts = ", ".join(f"{name or 'unknown'} ({n})" for name, n in data["licences"].items())
+    lines = [
+        f"{pieces['train']:,} pieces to train on, {pieces['valid']:,} to validate and "
+        f"{pieces['test']:,} to test, moved to C major or A minor. Tiers: "
+        + ", ".join(f"{tier or 'none'} ({n:,} pieces)" for tier, n in data["tiers"].items())
+        + ".",
+        table([[row[key] for key in data["sources"][0]] for row in data["sources"]],
+              list(data["sources"][0])),
+        f"Licences, by pieces: {counts}. Composers and authors to attribute: "
+        f"{data['attributed']:,}, named with each piece in the prepared corpus's label table.",
+    ]  # fmt: skip
+    if "b" in data["tiers"]:
+        lines.append("**Tier b was used**: its licences ask for more than attribution; see above.")
+    return lines
+
+
+def _weight_lines(data: Mapping[str, Any]) -> list[str]:
+    given = ", ".join(f"{name} {weight:g}" for name, weight in data["source_weights"].items())
+    return [
+        f"Source weights: {given or 'none given'}; every other source 1. In training each "
+        f"attribute is hidden with chance {data['drop_attribute']:g}, all of them with "
+        f"{data['drop_all']:g}; a piece sounds on other families with {data['reorchestrate']:g}."
+    ]
+
+
+def _condition_lines(bins: Bins, data: Mapping[str, Any]) -> list[str]:
+    edges = [
+        [name, len(row) + 1, ", ".join(f"{e:.4g}" for e in row)] for name, row in bins.edges.items()
+    ]
+    remaining = ", ".join(str(edge) for edge in REMAINING_EDGES)
+    edges.append(["bars that remain", len(REMAINING_EDGES) + 1, remaining])
+    return [
+        "Told for every bar, each or none of them; the bins were fitted on the training split:",
+        table(edges, ["condition", "bins", "edges"]),
+        "Told for the piece: the timbre families that may sound.",
+    ]
+
+
+def _training_lines(facts: Mapping[str, Any]) -> list[str]:
+    run, optim = facts["run"], facts["run"]["optim"]
+    context = run["model"]["context"]
+    padded = facts["windows"] * context
+    rows = [
+        ["parameters", f"{facts['parameters']:,}"],
+        ["steps", f"{facts['steps']:,} of {optim['max_steps']:,}"],
+        ["windows", f"{facts['windows']:,} of {context} tokens: {padded:,} tokens"],
+        ["tokens seen, without padding", _recorded(facts["tokens"], "{:,.0f}")],
+        ["hours of training", _recorded(facts["hours"], "{:.2f}")],
+        ["hardware", _recorded(facts["hardware"], "{}")],
+        ["precision", run["trainer"]["precision"]],
+        ["optimiser", f"AdamW, rate {optim['lr']:g}, weight decay {optim['weight_decay']:g}, "
+                      f"warm-up {optim['warmup_steps']} steps, cosine to {optim['final_lr']:g}"],
+        ["software", ", ".join(f"{name} {v}" for name, v in facts["versions"].items())],
+    ]  # fmt: skip
+    return [table(rows, ["", ""])]
+
+
+def _recorded(value: Any, form: str) -> str:
+    return "not recorded" if value is None else form.format(value)
+
+
+def _result_lines(facts: Mapping[str, Any], results: Mapping[str, Any] | None) -> list[str]:
+    valid = _recorded(facts["valid_nats_per_note"], "{:.3f} nats per note")
+    lines = [f"Validation split: {valid}."]
+    if results is None:
+        return [*lines, "`scripts/evaluate.py` has not been run on this release."]
+    rows = [[" / ".join(path), shown] for path, shown in _leaves(results)]
+    return [*lines, "From `scripts/evaluate.py`, with 95 % intervals:", table(rows, ["", ""])]
+
+
+def _leaves(value: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:
+    """Every figure of nested results with its path; an estimate is one figure with its interval."""
+    if isinstance(value, Mapping):
+        if {"value", "low", "high"} <= value.keys():
+            return [(path, _estimate(value))]
+        return [leaf for key, inner in value.items() for leaf in _leaves(inner, (*path, str(key)))]
+    return [(path, f"{value:.4g}" if isinstance(value, float) else str(value))]
+
+
+def _estimate(found: Mapping[str, Any]) -> str:
+    if found["value"] is None:
+        return "not defined"
+    return f"{found['value']:.3g} [{found['low']:.3g}, {found['high']:.3g}]"
+
+
+def table(rows: Sequence[Sequence[object]], head: Sequence[str]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    text = f"{value:,}" if isinstance(value, int) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")

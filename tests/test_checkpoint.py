@@ -1,0 +1,200 @@
+"""The release bundle: what goes in comes out, and what disagrees is refused by name."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from sonicrx_ml import checkpoint
+
+FACTS = {"steps": 3, "run": {"name": "test"}}
+
+
+@pytest.fixture
+def folder(bundle, tmp_path):
+    where = tmp_path / "small"
+    checkpoint.export(
+        where, bundle.composer, bundle.vocabulary, bundle.bins, FACTS, "# Card\n", half=False
+    )
+    return where
+
+
+def edit(path, change):
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+def edit_tensors(folder, change):
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+
+
+def test_round_trip(bundle, folder):
+    found = checkpoint.load(folder)
+    assert found.vocabulary == bundle.vocabulary
+    assert found.bins == bundle.bins
+    assert found.config["training"] == FACTS
+    assert len(found.sha256) == 64
+    assert not found.composer.training
+    torch.testing.assert_close(
+        found.composer.state_dict(), bundle.composer.state_dict(), rtol=0, atol=0
+    )
+    assert {path.name for path in folder.iterdir()} == {
+        "README.md", "bins.json", "config.json", "model.safetensors", "tokenizer.json",
+        "vocabulary.json",
+    }  # fmt: skip
+    assert (folder / "README.md").read_text() == "# Card\n"
+
+
+def test_half_precision_rounds_and_nothing_more(bundle, tmp_path):
+    checkpoint.export(
+        tmp_path / "half", bundle.composer, bundle.vocabulary, bundle.bins, FACTS, ""
+    )
+    found = checkpoint.load(tmp_path / "half").composer.state_dict()
+    rounded = {name: w.half().float() for name, w in bundle.composer.state_dict().items()}
+    torch.testing.assert_close(found, rounded, rtol=0, atol=0)
+
+
+def test_the_tokenizer_is_miditok_s_own(bundle, folder):
+    import miditok
+
+    tokenizer = miditok.REMI(params=folder / "tokenizer.json")
+    assert tuple(sorted(tokenizer.vocab, key=tokenizer.vocab.get)) == bundle.vocabulary.names
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "vocabulary.json", "bins.json"]
+)
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(ValueError, match=f"is not a bundle: {name} is missing"):
+        checkpoint.load(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "bins.json"])
+@pytest.mark.parametrize("text", ['{"a": ', "[1, 2", "\x00", "3"])
+def test_broken_json_is_refused_by_file(folder, name, text):
+    (folder / name).write_text(text)
+    with pytest.raises(ValueError, match=name):
+        checkpoint.load(folder)
+
+
+def rename_token(names):
+    names[5] = "Pitch_0"
+
+
+def more_bins(values):
+    values["energy"].append(0.9)
+
+
+def shuffled_bins(values):
+    values["energy"].reverse()
+
+
+DISAGREEMENTS = {
+    "vocabulary": ("vocabulary.json", rename_token, "the bundle's vocabulary disagree"),
+    "bins": ("bins.json", more_bins, "the bundle's bins disagree"),
+    "edges": ("bins.json", shuffled_bins, "bins.json: bin edges of energy do not increase"),
+    "attributes": ("bins.json", lambda v: v.pop("tempo"), "bins.json: bins are for"),
+    "conditions": (
+        "config.json",
+        lambda v: v["conditions"]["names"].reverse(),
+        "the bundle's conditions disagree",
+    ),
+    "families": (
+        "config.json",
+        lambda v: v["families"].update(piano=3),
+        "the bundle's families disagree",
+    ),
+    "format": ("config.json", lambda v: v.update(format=9), "format 9; this version reads 1"),
+    "no model": ("config.json", lambda v: v.pop("model"), "config.json: lacks model"),
+    "model": ("config.json", lambda v: v.update(model=3), "model 3 is not a JSON object"),
+    "setting": ("config.json", lambda v: v["model"].update(wings=2), "wings"),
+    "type": ("config.json", lambda v: v["model"].update(width="wide"), "wide"),
+    "size": ("config.json", lambda v: v["model"].update(width=30, heads=4), "model.width=30"),
+    "wider": ("config.json", lambda v: v["model"].update(width=64), "has shape"),
+    "deeper": (
+        "config.json",
+        lambda v: v["model"].update(layers=3),
+        "tensor blocks.2.attention_norm.weight is missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DISAGREEMENTS)
+def test_parts_that_disagree_are_named(folder, case):
+    name, change, message = DISAGREEMENTS[case]
+    edit(folder / name, change)
+    with pytest.raises(ValueError, match=message):
+        checkpoint.load(folder)
+
+
+def test_tensors_that_disagree_are_named(folder):
+    edit_tensors(folder, lambda t: t.update(wings=torch.zeros(2)))
+    with pytest.raises(ValueError, match="tensor wings is unknown"):
+        checkpoint.load(folder)
+    edit_tensors(folder, lambda t: (t.pop("wings"), t.pop("norm.weight")))
+    with pytest.raises(ValueError, match=r"tensor norm\.weight is missing"):
+        checkpoint.load(folder)
+    edit_tensors(folder, lambda t: t.update({"norm.weight": torch.zeros(5)}))
+    with pytest.raises(ValueError, match=r"norm\.weight has shape \(5,\), .* needs \(32,\)"):
+        checkpoint.load(folder)
+
+
+def test_truncated_weights_are_refused(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ValueError, match="model.safetensors"):
+        checkpoint.load(folder)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("loading ran code",))
+
+
+def test_a_pickle_in_the_place_of_weights_is_not_run(folder):
+    (folder / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ValueError, match="model.safetensors"):
+        checkpoint.load(folder)
+
+
+def test_config_values_are_never_resolved(folder, monkeypatch):
+    monkeypatch.setenv("SECRET", "open")
+    edit(folder / "config.json", lambda v: v["training"].update(note="${oc.env:SECRET}"))
+    assert checkpoint.load(folder).config["training"]["note"] == "${oc.env:SECRET}"
+
+
+def test_export_replaces_the_older_bundle_and_leaves_nothing_else(bundle, folder):
+    (folder / "stale").touch()
+    checkpoint.export(folder, bundle.composer, bundle.vocabulary, bundle.bins, FACTS, "# New\n")
+    assert (folder / "README.md").read_text() == "# New\n"
+    assert not (folder / "stale").exists()
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_an_export_that_fails_keeps_the_older_bundle(bundle, folder):
+    with pytest.raises(TypeError):
+        checkpoint.export(
+            folder, bundle.composer, bundle.vocabulary, bundle.bins, {"x": object()}, "# New\n"
+        )
+    assert checkpoint.load(folder).config["training"] == FACTS
+
+
+def test_a_replacement_killed_half_way_is_undone_by_the_next(tmp_path):
+    folder, made = tmp_path / "a", tmp_path / "b"
+    (tmp_path / ".a.old").mkdir()
+    (tmp_path / ".a.old" / "kept").touch()
+    with pytest.raises(FileNotFoundError):
+        checkpoint.replace_folder(made, folder)
+    assert (folder / "kept").exists()
+    made.mkdir()
+    checkpoint.replace_folder(made, folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -1,0 +1,151 @@
+"""The transformer: causal, the same by steps as at once, and moved by every condition."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from sonicrx_ml.model import Composer, ModelConfig
+
+VOCABULARY, SIZES, FAMILIES = 50, (4, 3, 5), 6
+BATCH, TOKENS, BARS = 2, 24, 4
+
+
+@pytest.fixture
+def composer() -> Composer:
+    torch.manual_seed(3)
+    config = ModelConfig(width=32, layers=3, heads=2, context=64)
+    made = Composer(config, VOCABULARY, SIZES, FAMILIES).double().eval()
+    for weight in made.parameters():
+        weight.data *= 4.0  # far from uniform logits
+    return made
+
+
+@pytest.fixture
+def inputs() -> tuple[torch.Tensor, ...]:
+    """ids, bar of each token (six a bar), conditions, palette."""
+    generator = torch.Generator().manual_seed(4)
+    ids = torch.randint(VOCABULARY, (BATCH, TOKENS), generator=generator)
+    bar = torch.arange(TOKENS).div(6, rounding_mode="floor").expand(BATCH, -1)
+    conditions = torch.stack(
+        [torch.randint(size, (BATCH, BARS), generator=generator) for size in SIZES], dim=-1
+    )
+    palette = torch.randint(2, (BATCH, FAMILIES), generator=generator).double()
+    return ids, bar, conditions, palette
+
+
+def by_steps(composer, ids, bar, conditions, palette, slots=None):
+    """Logits (B, T, V), one token at a time."""
+    vectors = composer.prescribe(conditions, palette)
+    injected = [block.inject(vectors) for block in composer.blocks]
+    cache, rows = composer.new_cache(len(ids), slots), torch.arange(len(ids))
+    steps = [
+        composer.step(ids[:, t], [layer[rows, bar[:, t]] for layer in injected], cache)
+        for t in range(ids.shape[1])
+    ]
+    return torch.stack(steps, dim=1)
+
+
+def test_a_token_depends_on_itself_and_those_before_it_only(composer, inputs):
+    ids, bar, conditions, palette = inputs
+    leaf = composer.tokens(ids).detach().requires_grad_()
+    composer.tokens.register_forward_hook(lambda *_: leaf)
+    at = 10
+    composer(ids, bar, conditions, palette)[:, at].square().sum().backward()
+    felt = leaf.grad.abs().sum(dim=-1)
+    assert (felt[:, : at + 1] > 0).all()
+    assert (felt[:, at + 1 :] == 0).all()
+
+
+def test_steps_with_a_cache_equal_the_whole_at_once(composer, inputs):
+    torch.testing.assert_close(
+        by_steps(composer, *inputs), composer(*inputs), rtol=1e-9, atol=1e-9
+    )
+
+
+def test_a_full_ring_attends_to_the_last_slots_in_every_layer(composer, inputs, monkeypatch):
+    slots = 7
+    stepped = by_steps(composer, *inputs, slots=slots)
+    age = torch.arange(TOKENS)[:, None] - torch.arange(TOKENS)
+    band = (age >= 0) & (age < slots)
+    attend = F.scaled_dot_product_attention
+    monkeypatch.setattr(
+        F, "scaled_dot_product_attention", lambda q, k, v, is_causal: attend(q, k, v, band)
+    )
+    torch.testing.assert_close(stepped, composer(*inputs), rtol=1e-9, atol=1e-9)
+
+
+def test_one_layer_on_a_full_ring_equals_the_last_slots_alone(inputs):
+    """Positions are relative: a window gives the same wherever it lies."""
+    torch.manual_seed(3)
+    config = ModelConfig(width=32, layers=1, heads=2, context=64)
+    composer = Composer(config, VOCABULARY, SIZES, FAMILIES).double()
+    ids, bar, conditions, palette = inputs
+    slots = 7
+    stepped = by_steps(composer, ids, bar, conditions, palette, slots)[:, -1]
+    alone = composer(ids[:, -slots:], bar[:, -slots:], conditions, palette)[:, -1]
+    torch.testing.assert_close(stepped, alone, rtol=1e-6, atol=1e-6)
+
+
+def test_a_bar_s_conditions_reach_that_bar_and_later_ones_only(composer, inputs):
+    ids, bar, conditions, palette = inputs
+    changed = conditions.clone()
+    changed[:, 2] = (changed[:, 2] + 1) % torch.tensor(SIZES)
+    before, after = (composer(ids, bar, given, palette) for given in (conditions, changed))
+    moved = (before - after).abs().amax(dim=-1)
+    assert (moved[:, :12] == 0).all()
+    assert (moved[:, 12:] > 1e-6).all()
+
+
+@pytest.mark.parametrize("which", range(len(SIZES)))
+def test_every_value_of_every_condition_tells_something_else(composer, inputs, which):
+    ids, bar, conditions, palette = inputs
+    found = []
+    for value in range(SIZES[which]):
+        given = conditions.clone()
+        given[..., which] = value
+        found.append(composer(ids, bar, given, palette)[:, 0])
+    for i, one in enumerate(found):
+        assert all((one - other).abs().amax() > 1e-6 for other in found[:i])
+
+
+@pytest.mark.parametrize("family", range(FAMILIES))
+def test_every_family_of_the_palette_tells_something(composer, inputs, family):
+    ids, bar, conditions, palette = inputs
+    flipped = palette.clone()
+    flipped[:, family] = 1 - flipped[:, family]
+    moved = composer(ids, bar, conditions, palette) - composer(ids, bar, conditions, flipped)
+    assert (moved.abs().amax(dim=-1) > 1e-6).all()
+
+
+def test_dropout_acts_in_training_only(inputs):
+    config = ModelConfig(width=32, layers=2, heads=2, context=64, dropout=0.5)
+    composer = Composer(config, VOCABULARY, SIZES, FAMILIES).double()
+    assert not torch.equal(composer(*inputs), composer(*inputs))
+    composer.eval()
+    assert torch.equal(composer(*inputs), composer(*inputs))
+
+
+def test_the_weights_begin_small_and_what_ends_a_branch_smaller(composer):
+    config = ModelConfig(width=256, layers=8, heads=4, context=8)
+    weights = dict(Composer(config, VOCABULARY, SIZES, FAMILIES).named_parameters())
+    spread = {name: float(weight.detach().std()) for name, weight in weights.items() if weight.dim() == 2}
+    for name, found in spread.items():
+        residual = name.endswith(("mix.weight", "down.weight"))
+        assert found == pytest.approx(0.02 / 4 if residual else 0.02, rel=0.1), name
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"width": 30, "heads": 4}, r"model.width=30; legal are heads 4 x an even number"),
+        ({"width": 6, "heads": 2}, r"model.width=6; legal are heads 2 x an even number"),
+        ({"heads": 0}, r"model.heads=0; legal are 1 and more"),
+        ({"context": 0}, r"model.context=0; legal are 1 and more"),
+        ({"dropout": 1.0}, r"model.dropout=1.0; legal are 0 to below 1"),
+    ],
+)
+def test_refuses_impossible_sizes(values, message):
+    with pytest.raises(ValueError, match=message):
+        ModelConfig(**({"width": 32, "layers": 1, "heads": 2, "context": 8} | values))
