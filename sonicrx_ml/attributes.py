@@ -65,7 +65,8 @@ ATTRIBUTES = (
     Attribute(
         "energy",
         "0-1",
-        "arousal proxy from pace, articulation and register at 0 dB (dynamics are added in performance)",
+        "arousal proxy from pace, articulation and register at 0 dB: dynamics are added in "
+        "performance",
         "refit of Eerola et al. 2013 (emotion.py)",
     ),
 )
@@ -109,7 +110,10 @@ def measure(
 
 
 def loudness_db(notes: Notes, bars: Bars) -> Floats:
-    """Mean level of a bar's notes re velocity 64, by the 40 log10 law of GM synthesizers; NaN if none."""
+    """Mean level of a bar's notes re velocity 64; NaN if there are none.
+
+    GM synthesizers follow the law 40 log10(velocity).
+    """
     level = 40.0 * np.log10(np.maximum(notes.velocity, 1) / REFERENCE_VELOCITY)
     return _bar_mean(notes, bars, level)
 

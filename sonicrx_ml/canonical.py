@@ -121,11 +121,15 @@ def snap(notes: Notes, bars: Bars) -> Gridded:
     fresh = np.ones(columns.shape[1], dtype=bool)
     fresh[1:] = (columns[:4, 1:] != columns[:4, :-1]).any(axis=0)
     bar, position, family, pitch, length, velocity = columns[:, fresh]
-    length = _until_struck_again(bars.edges[bar] + position * unit[bar], length, unit[bar], family, pitch)
+    length = _until_struck_again(
+        bars.edges[bar] + position * unit[bar], length, unit[bar], family, pitch
+    )
     return Gridded(bar, position, length, pitch, family, velocity, bars.meters)
 
 
-def _until_struck_again(onset: Floats, length: Ints, unit: Floats, family: Ints, pitch: Ints) -> Ints:
+def _until_struck_again(
+    onset: Floats, length: Ints, unit: Floats, family: Ints, pitch: Ints
+) -> Ints:
     """Lengths (positions) cut, to a legal duration, at the next onset of the same key."""
     order = np.lexsort((onset, pitch, family))
     same = (np.diff(family[order]) == 0) & (np.diff(pitch[order]) == 0)
@@ -151,7 +155,7 @@ def full_bars(meters: tuple[Meter, ...]) -> Bars:
 
 
 def unsnap(grid: Gridded, bars: Bars | None = None, tempo: TempoMap | None = None) -> Notes:
-    """Back to quarters, on `bars` (default: full bars), each family on its representative program."""
+    """Back to quarters, on `bars` (default: full bars), each family on its own program."""
     bars = bars or full_bars(grid.meters)
     unit = np.array([4.0 / meter.denominator / GRID for meter in grid.meters])[grid.bar]
     programs = np.array(list(FAMILIES.values()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,15 +44,19 @@ class Refusal:
 
 
 def list_corpus(
-    root: Path, manifest: Path | None = None, tiers: Iterable[str] = ("a",)
+    root: Path, manifest: Path | None = None, tiers: Collection[str] = ("a",)
 ) -> tuple[list[Entry], list[Refusal]]:
     """Entries sorted by file name, and the files refused already here.
 
-    Raises `ValueError` for a missing folder, an empty one, or a manifest without the columns
-    `REQUIRED_COLUMNS`.
+    tiers : the tiers of the manifest to use; a plain folder has none.
+
+    Raises `ValueError` for a missing or empty folder, and for a manifest that is missing, lacks
+    one of `REQUIRED_COLUMNS` or names a split that is not in `SPLITS`.
     """
     if not root.is_dir():
         raise ValueError(f"data.root={str(root)!r} is not a folder")
+    if manifest and not manifest.is_file():
+        raise ValueError(f"data.manifest={str(manifest)!r} is not a file")
     rows = _read_manifest(manifest, set(tiers)) if manifest else _rows_from_folder(root)
     entries: list[Entry] = []
     refused: list[Refusal] = []
@@ -60,7 +64,7 @@ def list_corpus(
     for row in sorted(rows, key=lambda row: row["file"]):
         path = root / row["file"]
         if not path.is_file():
-            refused.append(Refusal(row["file"], "named in the manifest, not in the folder"))
+            refused.append(Refusal(row["file"], "no such file in the folder"))
             continue
         sha1 = hashlib.sha1(path.read_bytes(), usedforsecurity=False).hexdigest()
         if sha1 in first_with:
@@ -69,7 +73,8 @@ def list_corpus(
         first_with[sha1] = row["file"]
         entries.append(_entry(row, sha1))
     if not entries:
-        raise ValueError(f"no MIDI files ({', '.join(SUFFIXES)}) of tier {list(tiers)} in {root}")
+        named = f"of tier {', '.join(tiers)} " if manifest else ""
+        raise ValueError(f"no MIDI files ({', '.join(SUFFIXES)}) {named}in {root}")
     return entries, refused
 
 
@@ -87,7 +92,8 @@ def _read_manifest(manifest: Path, tiers: set[str]) -> list[dict[str, str]]:
 
 
 def _rows_from_folder(root: Path) -> list[dict[str, str]]:
-    files = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = (path for path in found if not path.is_dir())
     return [{"file": path.relative_to(root).as_posix()} for path in files]
 
 

@@ -56,7 +56,7 @@ class DataConfig:
     source_weights: dict[str, float] = field(default_factory=dict)
     """Times a piece of a source is drawn against one of a source that is not named (1)."""
     calm: float = 1.0
-    """0 draws pieces by length alone; 1 favours calm, tonal, few-voice music (see `piece_weights`)."""
+    """0 draws pieces by length and source; 1 favours calm, tonal, few-voice music."""
     drop_attribute: float = 0.2
     """Chance that one attribute is free, each on its own, per sample."""
     drop_all: float = 0.1
@@ -212,7 +212,7 @@ class TrainingWindows(Windows):
         if rng.random() >= self.config.reorchestrate:
             return
         names = list(FAMILIES)
-        sounding = set(np.flatnonzero(sample["palette"]))
+        sounding = set(np.flatnonzero(sample["palette"]).tolist())
         table = np.arange(len(self.vocabulary))
         for family in sorted(sounding):
             choices = [names.index(name) for name in SUBSTITUTES.get(names[family], ())]
@@ -284,7 +284,3 @@ def _pad(rows: list[Ints], size: int) -> Ints:
     for target, row in zip(padded, rows, strict=True):
         target[: len(row)] = row
     return padded
-
-
-__all__ = ["Batch", "DataConfig", "EvaluationWindows", "TrainingWindows", "load_labels", "load_split",
-           "condition_sizes", "piece_weights", "remaining_bucket"]  # fmt: skip

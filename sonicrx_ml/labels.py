@@ -7,7 +7,9 @@ edges between bins, so that corpus labels and prescriptions become the same numb
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,13 +41,17 @@ class Bins:
         if tuple(self.edges) != CONDITIONS:
             raise ValueError(f"bins are for {tuple(self.edges)}; legal are {CONDITIONS}")
         for name, edges in self.edges.items():
-            if not all(a < b for a, b in zip(edges, edges[1:], strict=False)):
+            if not all(math.isfinite(edge) for edge in edges):
+                raise ValueError(f"bin edges of {name} are not all finite: {edges}")
+            if not all(a < b for a, b in itertools.pairwise(edges)):
                 raise ValueError(f"bin edges of {name} do not increase: {edges}")
 
     @classmethod
     def fit(cls, values: Mapping[str, Floats]) -> Bins:
         """Quantile edges from the training split's bars; NaN is ignored."""
-        edges = {name: FIXED_EDGES.get(name) or _quantiles(name, values[name]) for name in CONDITIONS}
+        edges = {
+            name: FIXED_EDGES.get(name) or _quantiles(name, values[name]) for name in CONDITIONS
+        }
         return cls(edges)
 
     @property
@@ -54,7 +60,7 @@ class Bins:
         return tuple(len(self.edges[name]) + 2 for name in CONDITIONS)
 
     def digitize(self, values: Mapping[str, Floats]) -> Ints:
-        """(n_bars, n_conditions) bins; `FREE` where a value is NaN or the attribute is not given."""
+        """(n_bars, n_conditions) bins; `FREE` where a value is NaN or an attribute not given."""
         n_bars = len(next(iter(values.values())))
         free = np.full(n_bars, FREE)
         columns = [self._bin(name, values[name]) if name in values else free for name in CONDITIONS]
@@ -65,22 +71,31 @@ class Bins:
         return np.where(np.isnan(values), FREE, bins)
 
     def save(self, path: Path) -> None:
-        path.write_text(json.dumps({name: list(edges) for name, edges in self.edges.items()}, indent=1))
+        path.write_text(
+            json.dumps({name: list(edges) for name, edges in self.edges.items()}, indent=1)
+        )
 
     @classmethod
     def load(cls, path: Path) -> Bins:
         """Raises `ValueError` where the file is not what `save` writes."""
         data = json.loads(path.read_text())
-        if not isinstance(data, dict):
-            raise ValueError(f"{path.name}: bins are a JSON object of edge lists")
+        if not isinstance(data, dict) or not all(map(_is_edges, data.values())):
+            raise ValueError(f"{path.name}: bins are a JSON object of lists of numbers")
         return cls({name: tuple(float(edge) for edge in edges) for name, edges in data.items()})
 
 
+def _is_edges(value: object) -> bool:
+    return isinstance(value, list) and all(type(edge) in (int, float) for edge in value)
+
+
 def _quantiles(name: str, values: Floats) -> tuple[float, ...]:
-    """Edges that fill the bins equally; ties collapse, so there may be fewer bins."""
+    """Edges that fill the bins equally; ties collapse, so there may be fewer bins.
+
+    An attribute that no bar has (no tempo in the whole corpus) keeps a single bin.
+    """
     known = values[~np.isnan(values)]
     if len(known) == 0:
-        raise ValueError(f"no training bar has a value for {name}: bins cannot be fitted")
+        return ()
     steps = np.linspace(0, 1, QUANTILE_BINS[name] + 1)[1:-1]
     # An edge lies a hair above its quantile, so that the common exact values fall below it.
     edges = np.unique(np.quantile(known, steps).round(4)) + 1e-4

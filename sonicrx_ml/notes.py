@@ -7,7 +7,8 @@ Conventions
 * A column is a one-dimensional array; row *i* of every column is the same note.
   Notes are sorted by (onset, program, pitch).
 * Programs are General MIDI programs 0-127; `DRUMS` (128) marks the percussion channel.
-* The *felt beat* is the quarter note, or the dotted quarter in compound meters (3/8, 6/8, 9/8, 12/8).
+* The *felt beat* is the quarter note, or the dotted quarter in compound meters (3/8, 6/8, 9/8,
+  12/8).
 """
 
 from __future__ import annotations
@@ -140,7 +141,9 @@ class Notes:
 
     def transpose(self, semitones: int) -> Notes:
         """Moved by semitones; drums stay."""
-        return replace(self, pitch=np.where(self.program == DRUMS, self.pitch, self.pitch + semitones))
+        return replace(
+            self, pitch=np.where(self.program == DRUMS, self.pitch, self.pitch + semitones)
+        )
 
     def bars(self, at_least: int = 1) -> Bars:
         """Bar grid that covers every onset and at least `at_least` bars.
@@ -157,7 +160,7 @@ class Notes:
                 count = max(wanted, int((last_onset - meter.start + 1e-6) // meter.quarters) + 1)
             else:
                 count = int(np.ceil((stop - meter.start) / meter.quarters - 1e-6))
-            edges.append(meter.start + meter.quarters * np.arange(count))
+            edges.append(meter.start + meter.quarters * np.arange(count, dtype=np.float64))
             meters += [meter] * count
         edges.append(np.array([edges[-1][-1] + meters[-1].quarters]))
         return Bars(np.concatenate(edges), tuple(meters))
@@ -199,20 +202,14 @@ def _check_chunks(data: bytes) -> None:
         raise MidiError(f"{declared} tracks declared, {found} found")
 
 
-def _check_data_bytes(score: symusic.Score) -> None:
+def _check_data_bytes(name: str, values: NDArray[np.integer]) -> None:
     """MIDI data bytes end at 127; the parser keeps larger ones (wrapped to below 0 in notes)."""
-    for track in score.tracks:
-        notes, controls = track.notes.numpy(), track.controls.numpy()
-        for name, column in (("pitch", notes["pitch"]), ("velocity", notes["velocity"])):
-            if len(column) and column.min() < 0:
-                raise MidiError(f"note {name} {int(column.min()) % 256}; legal are 0 to 127")
-        for name, column in (("number", controls["number"]), ("value", controls["value"])):
-            if len(column) and column.max() > 127:
-                raise MidiError(f"controller {name} {int(column.max())}; legal are 0 to 127")
+    wrong = values[(values < 0) | (values > 127)]
+    if len(wrong):
+        raise MidiError(f"{name} {int(wrong[0]) % 256}; legal are 0 to 127")
 
 
 def _from_score(score: symusic.Score) -> Notes:
-    _check_data_bytes(score)
     tracks = [(track, track.notes.numpy()) for track in score.tracks if len(track.notes)]
     if not tracks:
         raise MidiError("no notes")
@@ -220,6 +217,13 @@ def _from_score(score: symusic.Score) -> Notes:
         name: np.concatenate([notes[name] for _, notes in tracks])
         for name in ("time", "duration", "pitch", "velocity")
     }
+    _check_data_bytes("note pitch", column["pitch"])
+    _check_data_bytes("note velocity", column["velocity"])
+    _check_data_bytes("program", np.array([track.program for track, _ in tracks]))
+    for track in score.tracks:
+        controls = track.controls.numpy()
+        _check_data_bytes("controller number", controls["number"])
+        _check_data_bytes("controller value", controls["value"])
     program = np.concatenate(
         [np.full(len(notes["time"]), DRUMS if t.is_drum else t.program) for t, notes in tracks]
     )
@@ -233,8 +237,9 @@ def _from_score(score: symusic.Score) -> Notes:
         meters=_meters(score),
         tempo=_tempo(score),
     )
-    if notes.end > MAX_QUARTERS:
-        raise MidiError(f"lasts {notes.end:.0f} quarters; legal are up to {MAX_QUARTERS:.0f}")
+    last = max(notes.end, notes.meters[-1].start)
+    if last > MAX_QUARTERS:
+        raise MidiError(f"lasts {last:.0f} quarters; legal are up to {MAX_QUARTERS:.0f}")
     notes = notes.select((notes.duration > 0) & (notes.velocity > 0))
     if len(notes) == 0:
         raise MidiError("no notes of positive length")

@@ -1,7 +1,8 @@
 """MIDI files -> Parquet shards of tokens and labels.
 
-One pure function (`prepare_piece`) per file and one (`_write_shard`) per shard: the same input gives
-the same bytes on any number of processes, a finished shard is skipped, and a killed run resumes.
+One pure function (`prepare_piece`) per file and one (`_write_shard`) per shard: the same input
+gives the same bytes on any number of processes, a finished shard is skipped, and a killed run
+resumes.
 
 A prepared folder holds `shards/{split}-{number}.parquet` (a row per piece: identity, key, tokens,
 `bar_start`, and a list per attribute with a value per bar), `labels.parquet` (a row per piece),
@@ -15,8 +16,9 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,19 +52,21 @@ def prepare(
     root: Path,
     out: Path,
     manifest: Path | None = None,
-    tiers: Iterable[str] = ("a",),
+    tiers: Collection[str] = ("a",),
     workers: int | None = None,
 ) -> Row:
-    """Prepare a corpus into `out`; returns the report. Raises `ValueError` as `list_corpus` does."""
+    """Prepare a corpus into `out`, on `workers` processes (default: one a core).
+
+    Returns the report. Raises `ValueError` as `list_corpus` does, and where no piece of the
+    training split can be used.
+    """
     entries, refused = list_corpus(root, manifest, tiers)
     vocabulary = tokens.Vocabulary.build()
     jobs = list(_jobs(root, out / "shards", entries, vocabulary))
     (out / "shards").mkdir(parents=True, exist_ok=True)
     _remove_strangers(out / "shards", {job.path for job in jobs})
     pending = [job for job in jobs if not _is_done(job)]
-    with ProcessPoolExecutor(max_workers=workers or os.cpu_count()) as pool:
-        for _ in track(pool.map(_write_shard, pending), "prepare", total=len(pending)):
-            pass
+    _write_shards(pending, min(workers or os.cpu_count() or 1, len(pending)))
     for job in jobs:
         refused += [Refusal(*pair) for pair in _metadata(job.path)["refused"]]
     return _write_summary(out, [job.path for job in jobs], refused, vocabulary)
@@ -128,8 +132,8 @@ def _jobs(
 
 
 def _remove_strangers(folder: Path, wanted: set[Path]) -> None:
-    """Shards of an earlier, larger corpus would be read along."""
-    for path in folder.glob("*.parquet"):
+    """Shards of an earlier, larger corpus would be read along; unfinished ones are of no use."""
+    for path in folder.iterdir():
         if path not in wanted:
             path.unlink()
 
@@ -141,6 +145,16 @@ def _is_done(job: _Job) -> bool:
 def _metadata(path: Path) -> Row:
     metadata: Row = json.loads(pq.read_metadata(path).metadata[b"sonicrx"])
     return metadata
+
+
+def _write_shards(jobs: Sequence[_Job], workers: int) -> None:
+    if workers < 2:
+        for job in track(jobs, "prepare"):
+            _write_shard(job)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        for _ in track(pool.map(_write_shard, jobs), "prepare", total=len(jobs)):
+            pass
 
 
 def _write_shard(job: _Job) -> None:
@@ -182,21 +196,26 @@ def _schema() -> pa.Schema:
 def _write_summary(
     out: Path, shards: list[Path], refused: list[Refusal], vocabulary: tokens.Vocabulary
 ) -> Row:
-    vocabulary.save(out / "vocabulary.json")
-    training = pa.concat_tables(
-        pq.read_table(path, columns=list(CONDITIONS))
-        for path in shards
-        if path.name.startswith("train")
-    )
-    bars = {name: training[name].combine_chunks().flatten().to_numpy() for name in CONDITIONS}
-    Bins.fit(bars).save(out / "bins.json")
+    (out / "quarantine.csv").write_text(_quarantine_csv(refused))
     labels = pa.concat_tables(_label_table(path) for path in shards)
-    pq.write_table(labels, out / "labels.parquet")
     report = _report(labels, refused)
     (out / "report.json").write_text(json.dumps(report, indent=1))
     (out / "report.md").write_text(_markdown(report))
-    (out / "quarantine.csv").write_text(_quarantine_csv(refused))
+    if "train" not in labels["split"].to_pylist():
+        raise ValueError(
+            f"no piece to train on: {report['kept']} kept, all for validation or test, and "
+            f"{report['quarantined']} refused, for the reasons in {out / 'quarantine.csv'}"
+        )
+    pq.write_table(labels, out / "labels.parquet")
+    vocabulary.save(out / "vocabulary.json")
+    _fit_bins(path for path in shards if path.name.startswith("train")).save(out / "bins.json")
     return report
+
+
+def _fit_bins(shards: Iterable[Path]) -> Bins:
+    table = pa.concat_tables(pq.read_table(path, columns=list(CONDITIONS)) for path in shards)
+    columns = {name: table[name].combine_chunks() for name in CONDITIONS}
+    return Bins.fit({name: column.flatten().to_numpy() for name, column in columns.items()})
 
 
 def _label_table(shard: Path) -> pa.Table:
@@ -255,9 +274,9 @@ def _figures(total: Counter[str]) -> Row:
 
 def _kind_of(reason: str) -> str:
     """A reason without its particulars, for counting."""
-    return (
-        reason.split(":")[0].split(" 0x")[0] if not reason.startswith("same bytes") else "duplicate"
-    )
+    if reason.startswith("same bytes"):
+        return "duplicate"
+    return re.split("[:;]", re.sub(r"b'.*?'|\d+", "…", reason))[0]
 
 
 def _markdown(report: Row) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ import miditok
 import numpy as np
 from numpy.typing import NDArray
 
-from sonicrx_ml.canonical import DURATIONS, GRID, HIGHEST, LONGEST, LOWEST, METERS, Gridded
+from sonicrx_ml.canonical import GRID, HIGHEST, LONGEST, LOWEST, METERS, Gridded
 from sonicrx_ml.notes import Ints, Meter
 from sonicrx_ml.palette import FAMILIES
 
@@ -32,6 +33,18 @@ Ids = NDArray[np.uint16]
 # Token types, in the order of the grammar.
 PAD, BOS, EOS, BAR, METER, POSITION, PROGRAM, PITCH, DURATION = range(9)
 _TYPES = ("PAD", "BOS", "EOS", "Bar", "TimeSig", "Position", "Program", "Pitch", "Duration")
+FOLLOWS: Mapping[int, tuple[int, ...]] = {
+    BOS: (BAR,),
+    BAR: (METER,),
+    METER: (POSITION, BAR, EOS),
+    POSITION: (PROGRAM, PITCH),
+    PROGRAM: (PITCH,),
+    PITCH: (DURATION,),
+    DURATION: (POSITION, PROGRAM, PITCH, BAR, EOS),
+    EOS: (PAD,),
+    PAD: (PAD,),
+}
+"""Token types that may come after each type."""
 
 
 def remi() -> miditok.REMI:
@@ -60,6 +73,13 @@ class Vocabulary:
 
     names: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("a vocabulary names a token twice")
+        strange = [name for name in self.names if name.partition("_")[0] not in _TYPES]
+        if strange:
+            raise ValueError(f"token {strange[0]!r}; legal types are {', '.join(_TYPES)}")
+
     @classmethod
     def build(cls) -> Vocabulary:
         vocabulary = remi().vocab
@@ -71,7 +91,7 @@ class Vocabulary:
 
     @cached_property
     def kind(self) -> Ints:
-        return np.array([_TYPES.index(name.split("_")[0]) for name in self.names])
+        return np.array([_TYPES.index(name.partition("_")[0]) for name in self.names])
 
     @cached_property
     def value(self) -> Ints:
@@ -106,23 +126,31 @@ class Vocabulary:
         return tables
 
     @cached_property
+    def ids(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.names)}
+
+    @property
     def pad(self) -> int:
-        return self.names.index("PAD_None")
+        return self.ids["PAD_None"]
 
-    @cached_property
+    @property
     def bos(self) -> int:
-        return self.names.index("BOS_None")
+        return self.ids["BOS_None"]
 
-    @cached_property
+    @property
     def eos(self) -> int:
-        return self.names.index("EOS_None")
+        return self.ids["EOS_None"]
 
-    @cached_property
+    @property
     def bar(self) -> int:
-        return self.names.index("Bar_None")
+        return self.ids["Bar_None"]
 
     def meter(self, meter: Meter | str) -> int:
-        return self.names.index(f"TimeSig_{meter}")
+        """Raises `ValueError` for a meter that has no token."""
+        try:
+            return self.ids[f"TimeSig_{meter}"]
+        except KeyError:
+            raise ValueError(f"meter {meter}; legal are {', '.join(self.meters)}") from None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -134,6 +162,7 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path) -> Vocabulary:
+        """Raises `ValueError` where the file is not what `save` writes."""
         names = json.loads(path.read_text())
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError(f"{path.name}: a vocabulary is a JSON list of token names")
@@ -164,20 +193,37 @@ def encode(grid: Gridded, vocabulary: Vocabulary) -> tuple[Ids, Ints]:
 
 
 def decode(ids: NDArray[np.integer], vocabulary: Vocabulary) -> Gridded:
-    """The piece that a grammatical stream spells. Raises `ValueError` where it is not grammatical."""
+    """The piece that a stream spells, with or without `BOS` and `EOS`; bars may be overfull.
+
+    Raises `ValueError` where the stream is not grammatical: a token out of order, time that goes
+    back, a note without its `Program`, a stream cut within a bar's head or a note.
+    """
     kind, value = vocabulary.kind[ids], vocabulary.value[ids]
+    _check_order(kind)
     at = np.flatnonzero(kind == PITCH)
-    if (kind[np.minimum(at + 1, len(ids) - 1)] != DURATION).any():
-        raise ValueError("a Pitch token is not followed by a Duration token")
     meters = tuple(_meter(vocabulary.meters[v]) for v in value[kind == METER])
     bars = np.cumsum(kind == BAR) - 1
-    if len(meters) != (kind == BAR).sum():
-        raise ValueError("a Bar token is not followed by a TimeSig token")
     position, family = (_latest(kind, value, wanted)[at] for wanted in (POSITION, PROGRAM))
-    if (bars[at] < 0).any() or (position < 0).any() or (family < 0).any():
-        raise ValueError("a note comes before its Bar, Position or Program token")
+    if (family < 0).any():
+        raise ValueError("a note comes before the first Program token of its bar")
+    if ((np.diff(position) < 0) & (np.diff(bars[at]) == 0)).any():
+        raise ValueError("a Position token goes back in time")
     velocity = np.full(len(at), MIDDLE_VELOCITY)
     return Gridded(bars[at], position, value[at + 1], value[at], family, velocity, meters)
+
+
+def _check_order(kind: Ints) -> None:
+    follows = np.zeros((len(_TYPES), len(_TYPES)), dtype=bool)
+    for before, after in FOLLOWS.items():
+        follows[before, list(after)] = True
+    if len(kind) == 0 or kind[0] not in (BOS, BAR):
+        raise ValueError("a stream begins with a BOS or Bar token")
+    wrong = np.flatnonzero(~follows[kind[:-1], kind[1:]])
+    if len(wrong):
+        first, second = (_TYPES[k] for k in kind[wrong[0] : wrong[0] + 2])
+        raise ValueError(f"token {wrong[0] + 1}: {second} after {first}")
+    if kind[-1] not in (METER, DURATION, EOS, PAD):
+        raise ValueError(f"a stream ends with {_TYPES[kind[-1]]}")
 
 
 def _latest(kind: Ints, value: Ints, wanted: int) -> Ints:
@@ -200,10 +246,3 @@ def expand(ids: NDArray[np.integer], vocabulary: Vocabulary) -> Ids:
     bare = np.flatnonzero((kind == PITCH) & (np.roll(kind, 1) != PROGRAM))
     programs = vocabulary.lookup[PROGRAM][family[bare]]
     return np.insert(np.asarray(ids), bare, programs).astype(np.uint16)
-
-
-def note_count(ids: NDArray[np.integer], vocabulary: Vocabulary) -> int:
-    return int((vocabulary.kind[ids] == PITCH).sum())
-
-
-__all__ = ["Ids", "Vocabulary", "decode", "encode", "expand", "note_count", "remi"]
