@@ -2,7 +2,8 @@
 
 Each rule is one small class that forbids tokens (sets their logits to minus infinity) from the
 state of the streams. `Grammar` alone makes every stream decodable; the others make what is writable
-exact: the meter, the number of bars, the palette, the register, no empty piece.
+exact: the meter, the number of bars, the palette (and that all of it plays), the register, the
+scale, the closing chord, no empty piece.
 
 Shapes: B streams, V vocabulary, K bars, A conditions, F families.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -78,6 +79,9 @@ class State:
         self.family = torch.full((batch,), -1)
         self.pitch = torch.full((batch,), -1)
         self.used_BF = torch.zeros(batch, len(FAMILIES), dtype=torch.bool)
+        self.heard_BF = torch.zeros(batch, len(FAMILIES), dtype=torch.bool)
+        self.sounded_BC = torch.zeros(batch, 12)
+        """Grid positions that each canonical pitch class has sounded."""
         self.bar_notes = torch.zeros(batch, dtype=torch.long)
         self.bar_tokens = torch.zeros(batch, dtype=torch.long)
         self.silent_bars = torch.zeros(batch, dtype=torch.long)
@@ -100,6 +104,9 @@ class State:
         self.pitch = torch.where(new_bar | onset | (kind == PROGRAM), -1, self.pitch)
         rows = torch.nonzero(kind == PITCH)[:, 0]
         self.used_BF[rows, self.family[rows]] = True
+        self.heard_BF[rows, self.family[rows]] = True
+        rows = torch.nonzero(kind == DURATION)[:, 0]
+        self.sounded_BC[rows, self.pitch[rows] % 12] += value[rows]
         self.kind = torch.where(kind == PAD, self.kind, kind)
 
 
@@ -114,7 +121,7 @@ class Rule(Protocol):
 class Grammar:
     """A decodable stream: tokens in order, time and pitch rising, no family twice at an onset."""
 
-    _FOLLOWS = {
+    _FOLLOWS: ClassVar = {
         BOS: (BAR,),
         BAR: (METER,),
         METER: (POSITION, BAR, EOS),
@@ -146,7 +153,7 @@ class Grammar:
 
 
 class Frame:
-    """The asked meter and number of bars: every onset inside its bar, the end after the last one."""
+    """The asked meter and number of bars: every onset inside its bar, the end after the last."""
 
     def __init__(
         self, vocabulary: Vocabulary, meters: Sequence[Meter], bars: Sequence[int]
@@ -192,7 +199,7 @@ class Palette:
 
 
 class Register:
-    """Pitches within two octaves of the asked mean register, and on instruments after transposing."""
+    """Pitches within about two octaves of the asked mean, and on the piano after transposing."""
 
     REACH = 26
 
@@ -214,6 +221,75 @@ class Register:
         return (state.kind_V != PITCH) | ((state.value_V >= low) & (state.value_V <= high))
 
 
+class Ensemble:
+    """Every asked family plays: they enter one by one, all by the middle of the piece.
+
+    In its bar of entry a family that has not sounded yet begins the bar's first onset.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, plans: Sequence[BarPlan]) -> None:
+        names = list(FAMILIES)
+        self.entry_BF = torch.full((len(plans), len(names)), 2**31)
+        for row, plan in enumerate(plans):
+            for order, family in enumerate(plan.families):
+                entry = order * len(plan) // (2 * len(plan.families))
+                self.entry_BF[row, names.index(family)] = entry
+
+    def allowed(self, state: State) -> Tensor:
+        due_BF = ~state.heard_BF & (state.bar[:, None] >= self.entry_BF)
+        held = (due_BF.any(dim=1) & (state.kind == POSITION))[:, None]
+        is_program = state.kind_V == PROGRAM
+        enters_BV = due_BF[:, torch.where(is_program, state.value_V, 0)] & is_program
+        return ~held | enters_BV
+
+
+_DIATONIC = torch.isin(torch.arange(12), torch.tensor([0, 2, 4, 5, 7, 9, 11]))
+_SCALES = {"major": _DIATONIC, "minor": _DIATONIC | (torch.arange(12) == 8)}
+_TRIADS = {"major": (0, 4, 7), "minor": (9, 0, 4)}
+
+
+class Scale:
+    """No more notes outside the scale than asked: each waits until its share has been earned.
+
+    Where the chromaticism or the mode is open, every pitch may sound.
+    """
+
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        bars = max(len(plan) for plan in plans)
+        self.share_BK = torch.full((len(plans), bars), torch.inf)
+        self.outside_BC = torch.zeros(len(plans), 12, dtype=torch.bool)
+        for row, plan in enumerate(plans):
+            if plan.mode is not None:
+                asked = torch.from_numpy(plan.targets["chromaticism"]).float()
+                self.share_BK[row, : len(plan)] = asked.nan_to_num(torch.inf)
+                self.outside_BC[row] = ~_SCALES[plan.mode]
+
+    def allowed(self, state: State) -> Tensor:
+        bar = state.bar.clamp(0, self.share_BK.shape[1] - 1)[:, None]
+        outside = (state.sounded_BC * self.outside_BC).sum(dim=1, keepdim=True)
+        total = state.sounded_BC.sum(dim=1, keepdim=True)
+        earned = outside + GRID <= self.share_BK.gather(1, bar) * (total + GRID)
+        pitch_class = torch.where(state.kind_V == PITCH, state.value_V % 12, 0)
+        foreign_BV = self.outside_BC[:, pitch_class] & (state.kind_V == PITCH)
+        return ~foreign_BV | earned
+
+
+class Cadence:
+    """The last bar is made of the tonic triad, where the mode is asked."""
+
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        self.last = torch.tensor([len(plan) - 1 for plan in plans])
+        self.triad_BC = torch.ones(len(plans), 12, dtype=torch.bool)
+        for row, plan in enumerate(plans):
+            if plan.mode is not None:
+                self.triad_BC[row] = torch.isin(torch.arange(12), torch.tensor(_TRIADS[plan.mode]))
+
+    def allowed(self, state: State) -> Tensor:
+        is_pitch = state.kind_V == PITCH
+        triad_BV = self.triad_BC[:, torch.where(is_pitch, state.value_V % 12, 0)]
+        return ~is_pitch | triad_BV | (state.bar < self.last)[:, None]
+
+
 def rules_for(plans: Sequence[BarPlan], vocabulary: Vocabulary) -> list[Rule]:
     """Every rule that a prescription's plans call for, `Grammar` first."""
     bars = [len(plan) for plan in plans]
@@ -223,6 +299,9 @@ def rules_for(plans: Sequence[BarPlan], vocabulary: Vocabulary) -> list[Rule]:
         Fullness(bars),
         Palette(vocabulary, [plan.families for plan in plans]),
         Register(plans),
+        Ensemble(vocabulary, plans),
+        Scale(plans),
+        Cadence(plans),
     ]
 
 
