@@ -3,22 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-import hydra
-from omegaconf import DictConfig
 from rich.console import Console
 
 from sonicrx_ml import checkpoint, report
 from sonicrx_ml.compose import compose, produce
-from sonicrx_ml.config import SampleConfig, plain, register
+from sonicrx_ml.config import SampleConfig, entry
 from sonicrx_ml.goals import prescribe
 from sonicrx_ml.prescription import CONTROLS, Prescription
 
-register()
 
-
-@hydra.main(version_base="1.3", config_path="../configs", config_name="sample")
-def main(config: DictConfig) -> None:
-    cfg = plain(config, SampleConfig)
+@entry("sample", SampleConfig)
+def main(cfg: SampleConfig) -> None:
     prescriptions = takes(cfg)
     console = Console()
     bundle = checkpoint.load(cfg.checkpoint)
@@ -38,8 +33,7 @@ def takes(cfg: SampleConfig) -> list[Prescription]:
     values: dict[str, Any] = {name: getattr(cfg, name) for name in CONTROLS}
     given = {name: value for name, value in values.items() if value is not None}
     if cfg.prescription:
-        base = Prescription.from_json(Path(cfg.prescription).read_text()).to_dict()
-        first = Prescription.from_dict(base | given)
+        first = Prescription.from_dict(read(Path(cfg.prescription)).to_dict() | given)
     elif "goal" in given:
         first = prescribe(**given)
     else:
@@ -48,6 +42,13 @@ def takes(cfg: SampleConfig) -> list[Prescription]:
         raise ValueError(f"n={cfg.n}; legal are 1 and more")
     again = first.to_dict()
     return [Prescription.from_dict(again | {"seed": first.seed + i}) for i in range(cfg.n)]
+
+
+def read(path: Path) -> Prescription:
+    try:
+        return Prescription.from_json(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 if __name__ == "__main__":

@@ -5,20 +5,15 @@
 
 from pathlib import Path
 
-import hydra
-from omegaconf import DictConfig
 
-from sonicrx_ml.config import plain, register
+from sonicrx_ml.config import entry
 from sonicrx_ml.monitor import callbacks, loggers
 from sonicrx_ml.shards import prepare_etudes
 from sonicrx_ml.training import TrainConfig, best_checkpoint, find_checkpoint, fit, release
 
-register()
 
-
-@hydra.main(version_base="1.3", config_path="../configs", config_name="train")
-def main(config: DictConfig) -> None:
-    cfg = plain(config, TrainConfig)
+@entry("train", TrainConfig)
+def main(cfg: TrainConfig) -> None:
     if cfg.export:
         chosen = find_checkpoint(cfg.folder, cfg.export)
     else:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import hydra
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from sonicrx_ml.prescription import CONTROLS
 from sonicrx_ml.sampling import SamplingConfig
@@ -127,39 +130,48 @@ def entry(name: str, kind: type[T]) -> Callable[[Callable[[T], None]], Callable[
     its traceback.
     """
     register()
+    refusals = nullcontext if "HYDRA_FULL_ERROR" in os.environ else _refusals
 
     def decorate(main: Callable[[T], None]) -> Callable[[], None]:
         @hydra.main(version_base="1.3", config_path="../configs", config_name=name)
         @functools.wraps(main)
         def task(config: DictConfig) -> None:
-            main(plain(config, kind))
+            with refusals():
+                main(plain(config, kind))
 
         @functools.wraps(main)
         def run() -> None:
-            wants_traceback = "HYDRA_FULL_ERROR" in os.environ
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print
-            try:
+            # The variable makes Hydra raise its own errors, which it would otherwise print.
+            with refusals(), patch.dict(os.environ, HYDRA_FULL_ERROR="1"):
                 task()
-            except (ValueError, OSError, HydraException) as error:
-                if wants_traceback:
-                    raise
-                print(f"error: {_in_one_line(error)}", file=sys.stderr)
-                sys.exit(2)
 
         return run
 
     return decorate
 
 
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, OSError, HydraException) as error:
+        print(f"error: {_in_one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
 def _in_one_line(error: Exception) -> str:
-    """What is wrong and, where Hydra knows them, the legal names."""
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    said = str(error).partition("\n")[0]
-    unknown = getattr(error.__cause__, "parent_node", None)
-    if isinstance(error, HydraException) and isinstance(unknown, DictConfig):
-        return f"{said} Legal are {', '.join(map(str, unknown))}"
-    if isinstance(error, HydraException) and error.__cause__ is not None:
-        return f"{said}: {error.__cause__}".partition("\n")[0]
-    options = getattr(error, "options", None)
-    return f"{said} Legal are {', '.join(options)}" if options else said
+    """What is wrong, and where Hydra knows them, the legal names."""
+    cause, said = error.__cause__, str(error).partition("\n")[0]
+    match error:
+        case OverrideParseException():
+            return f"cannot read {error.override}; legal is name=value, quoted as in 'key=\"F#\"'"
+        case MissingConfigException(options=[*options]):
+            return f"{said.rstrip('.')}; legal are {', '.join(options)}"
+        case HydraException() if isinstance(cause, ConfigAttributeError | ConfigKeyError):
+            legal = ", ".join(str(key) for key in cause.parent_node or () if key != "hydra")
+            return f"unknown {cause.full_key}; legal are {legal}"
+        case HydraException() if cause is not None:
+            return f"{said}: {cause}".partition("\n")[0]
+        case OSError(filename=str(name)):
+            return f"{name}: {error.strerror}"
+    return said
