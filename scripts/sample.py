@@ -1,4 +1,4 @@
-"""Compose tracks: `python scripts/sample.py goal=anxiety duration_s=120 key=D tempo=[84,60] n=2`."""
+"""Compose: `python scripts/sample.py goal=anxiety duration_s=120 key=D tempo=[84,60] n=2`."""
 
 from pathlib import Path
 from typing import Any

@@ -5,7 +5,6 @@
 
 from pathlib import Path
 
-
 from sonicrx_ml.config import entry
 from sonicrx_ml.monitor import callbacks, loggers
 from sonicrx_ml.shards import prepare_etudes
