@@ -1,0 +1,316 @@
+"""Does the music follow the prescription? Conformance over a suite of prescriptions.
+
+Every prescription is composed by every *column* (the raw model, masked decoding, another system),
+judged on what was made, and the judgements become figures with 95 % bootstrap intervals over
+prescriptions. Definitions follow Text2midi (tempo bins, key), MuseCoco (average share of
+attributes), MuseMorphose (correlation over bars) and FIGARO (density error).
+
+Failures are failures, never dropped: a track that cannot be judged scores 0 in every share, and in
+a correlation it stands at the median, which tells nothing. Only errors in BPM or seconds leave it
+out, as it has none; their sample count says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+from rich.progress import track
+
+from sonicrx_ml import __version__
+from sonicrx_ml.checkpoint import Bundle
+from sonicrx_ml.compose import compose, produce
+from sonicrx_ml.conformance import BarCurve, Report, Where, judge
+from sonicrx_ml.notes import Floats
+from sonicrx_ml.prescription import Prescription
+from sonicrx_ml.sampling import SamplingConfig
+from sonicrx_ml.statistics import Estimate, Statistic, bootstrap, root_mean, spearman
+
+TEMPO_EDGES = (40, 60, 70, 90, 110, 140, 160, 210)  # BPM, the bins of Text2midi
+#: Attributes that have a value in every bar.
+CURVES = ("tempo", "energy", "density", "polyphony", "register", "articulation", "chromaticism")
+#: Attributes that move a whole piece.
+KNOBS = ("tempo", "mode", "energy", "density", "polyphony", "register", "articulation")
+
+T = TypeVar("T")
+Made: TypeAlias = tuple[bytes, Report]
+"""The MIDI of a track, and what the judge found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A way to make tracks: `make` gives one for each prescription, in order."""
+
+    name: str
+    identity: str
+    """Everything that what it makes depends on, beside the prescription."""
+    make: Callable[[Sequence[Prescription]], Sequence[Made]]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A judged track; `entry` is its place in the suite, the same for every seed."""
+
+    entry: int
+    prescription: Prescription
+    report: Report
+
+
+def composer_column(
+    name: str, bundle: Bundle, sampling: SamplingConfig, sound: bool = False
+) -> Column:
+    """Tracks of a bundle, judged on their notes, or with `sound` on their rendering too."""
+
+    def make(prescriptions: Sequence[Prescription]) -> list[Made]:
+        found = compose(prescriptions, bundle, sampling)
+        if sound:
+            return [(c.midi, produce(c, bundle, sampling).report) for c in found]
+        return [(c.midi, judge(c.prescription, c.midi)) for c in found]
+
+    identity = json.dumps([bundle.sha256, asdict(sampling), sound, __version__])
+    return Column(name, identity, make)
+
+
+# ---------------------------------------------------------------- making and judging
+
+
+def run(
+    suite: Sequence[Prescription],
+    column: Column,
+    out: Path,
+    seeds: Sequence[int] = (1,),
+    batch_size: int = 16,
+) -> list[Judged]:
+    """Make and judge every prescription of a suite once per seed, longest first.
+
+    A finished track is a line of `out/<column>.jsonl` and a file in `out/<column>/`; it is not
+    made again while its prescription and the column's identity are the same.
+    """
+    wanted = [
+        (entry, replace(prescription, seed=1000 * seed + entry))
+        for seed in seeds
+        for entry, prescription in enumerate(suite)
+    ]
+    done = dict(_read(out / f"{column.name}.jsonl"))
+    missing = [p for _, p in wanted if _key(column, p) not in done]
+    missing.sort(key=lambda p: -p.felt_beats / p.felt_beats_per_bar)
+    batches = [missing[i : i + batch_size] for i in range(0, len(missing), batch_size)]
+    for batch in track(batches, column.name, disable=not batches):
+        for prescription, (midi, report) in zip(batch, column.make(batch), strict=True):
+            _write(out, column, prescription, midi, report)
+            done[_key(column, prescription)] = report
+    return [Judged(entry, p, done[_key(column, p)]) for entry, p in wanted]
+
+
+def spread(items: Sequence[T], limit: int) -> list[T]:
+    """So many of the items, evenly spread (0: all)."""
+    count = min(limit, len(items)) or len(items)
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]
+
+
+def _key(column: Column, prescription: Prescription) -> str:
+    text = column.identity + prescription.to_json()
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _write(
+    out: Path, column: Column, prescription: Prescription, midi: bytes, report: Report
+) -> None:
+    folder = out / column.name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{prescription.id}.mid").write_bytes(midi)
+    row = {
+        "key": _key(column, prescription),
+        "prescription": prescription.to_dict(),
+        "report": report.to_dict(),
+    }
+    with (out / f"{column.name}.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _read(path: Path) -> Iterator[tuple[str, Report]]:
+    """Finished tracks by key; a line that was cut short by a kill is taken out of the file."""
+    if not path.is_file():
+        return
+    text = path.read_text()
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        path.write_text(whole)
+    for line in whole.splitlines():
+        row = json.loads(line)
+        yield row["key"], Report.from_dict(row["report"])
+
+
+# ---------------------------------------------------------------- figures
+
+
+def figures(judged: Sequence[Judged]) -> dict[str, Estimate]:
+    """Every figure of a column, by name, in the order of the table."""
+    found = {
+        "attributes met (ASA)": _over_tracks(judged, lambda report: report.score),
+        "failed": _over_tracks(judged, lambda report: float(report.failure is not None)),
+    }
+    for attribute, where in _rows(judged):
+        name = f"{attribute} passes" + (" (sound)" if where == "sound" else "")
+        found[name] = _over_tracks(judged, partial(_passes, attribute=attribute, where=where))
+    found |= {
+        "tempo bin (TB)": _over_tracks(judged, partial(_same_bin, reach=0)),
+        "tempo bin or neighbour (TBT)": _over_tracks(judged, partial(_same_bin, reach=1)),
+        "tempo error, BPM": _over_tracks(judged, _tempo_error),
+        "key and mode (CK)": _over_tracks(judged, partial(_agreement, attribute="key and mode")),
+        "key or relative (CKD)": _over_tracks(
+            judged, partial(_agreement, attribute="key or relative")
+        ),
+        "instrument F1": _over_tracks(judged, partial(_agreement, attribute="instruments")),
+        "duration error, s": _over_tracks(judged, lambda report: report.row("duration").error),
+        "density NRMSE": _over_bars(judged, "density", root_mean, _relative_square),
+    }
+    for name in CURVES:
+        found[f"{name} over bars (rho)"] = _over_bars(judged, name, spearman, _pairs)
+    for name in CURVES:
+        found[f"{name} within a moving track (rho)"] = _over_tracks(
+            judged, partial(_within, attribute=name)
+        )
+    return found
+
+
+def effects(judged: Sequence[Judged]) -> dict[str, dict[str, Estimate]]:
+    """Spearman correlation over tracks of what is asked of one attribute with what all become.
+
+    The diagonal is control, what lies beside it is how much one knob moves another.
+    """
+    asked = {name: np.array([_level(j.report, name, "asked") for j in judged]) for name in KNOBS}
+    realised = {
+        name: _filled(np.array([_level(j.report, name, "realised") for j in judged]))
+        for name in KNOBS
+    }
+    entries = np.array([j.entry for j in judged])
+    table: dict[str, dict[str, Estimate]] = {}
+    for knob in KNOBS:
+        rows = np.isfinite(asked[knob])
+        table[knob] = {
+            name: bootstrap(
+                np.column_stack([asked[knob], realised[name]])[rows], spearman, entries[rows]
+            )
+            for name in KNOBS
+        }
+    return table
+
+
+def _over_tracks(judged: Sequence[Judged], measure: Callable[[Report], float | None]) -> Estimate:
+    """Mean over the tracks that have a value: None is *not asked*, or an error that failed."""
+    values = [(measure(j.report), j.entry) for j in judged]
+    kept = [(value, entry) for value, entry in values if value is not None]
+    return bootstrap([value for value, _ in kept], groups=[entry for _, entry in kept])
+
+
+def _over_bars(
+    judged: Sequence[Judged],
+    attribute: str,
+    statistic: Statistic,
+    values: Callable[[Floats, Floats], Floats],
+) -> Estimate:
+    """A statistic over the bars of all tracks that were asked for the attribute."""
+    chosen = [j for j in judged if attribute in j.report.asked]
+    bars = [_bars(j.report, attribute) for j in chosen]
+    if not bars:
+        return bootstrap([])
+    asked, realised = np.concatenate(bars, axis=1)
+    entries = np.repeat([j.entry for j in chosen], [track.shape[1] for track in bars])
+    return bootstrap(values(asked, realised), statistic, entries)
+
+
+def _pairs(asked: Floats, realised: Floats) -> Floats:
+    return np.column_stack([asked, _filled(realised)])
+
+
+def _relative_square(asked: Floats, realised: Floats) -> Floats:
+    """FIGARO's: the squared error over the squared target; a failed bar has no onsets."""
+    return ((np.nan_to_num(realised) - asked) / asked) ** 2
+
+
+def _filled(values: Floats) -> Floats:
+    """Missing values at the median of the others (0 where there are none)."""
+    told = values[np.isfinite(values)]
+    return np.where(np.isfinite(values), values, np.median(told) if len(told) else 0.0)
+
+
+def _rows(judged: Sequence[Judged]) -> list[tuple[str, Where]]:
+    """Attributes that someone was asked for, in the judge's order."""
+    verdicts = (verdict for j in judged for verdict in j.report.verdicts)
+    found = {(v.attribute, v.where): v.tolerance is not None for v in verdicts}
+    return [row for row, has_verdict in found.items() if has_verdict]
+
+
+def _passes(report: Report, attribute: str, where: Where) -> float | None:
+    verdict = report.row(attribute, where).verdict
+    return None if verdict == "not asked" else float(verdict == "pass")
+
+
+def _agreement(report: Report, attribute: str) -> float | None:
+    """1 less the error of a row whose error is a share."""
+    row = report.row(attribute)
+    if row.verdict == "not asked":
+        return None
+    return 0.0 if row.error is None else 1.0 - row.error
+
+
+def _same_bin(report: Report, reach: int) -> float | None:
+    row = report.row("tempo")
+    if row.verdict == "not asked":
+        return None
+    if report.failure:
+        return 0.0
+    levels = np.array([row.asked, row.realised], dtype=float)
+    asked, realised = np.searchsorted(np.array(TEMPO_EDGES), levels, side="right")
+    return float(abs(asked - realised) <= reach)
+
+
+def _tempo_error(report: Report) -> float | None:
+    """Mean over bars of how far the tempo is off, BPM; None where it is not asked, or failed."""
+    if "tempo" not in report.asked or report.failure:
+        return None
+    asked, realised = _bars(report, "tempo")
+    return float(np.mean(np.abs(asked - realised)))
+
+
+def _within(report: Report, attribute: str) -> float | None:
+    """Correlation over the bars of a track that was asked to move; 0 where it did not move."""
+    curve = _curve(report, attribute)
+    if attribute not in report.asked or len(set(curve.asked)) == 1:
+        return None
+    return curve.rho or 0.0
+
+
+def _curve(report: Report, attribute: str) -> BarCurve:
+    return next(c for c in report.curves if (c.attribute, c.where) == (attribute, "notes"))
+
+
+def _bars(report: Report, attribute: str) -> Floats:
+    """(2, bars): asked and realised, NaN where there is none."""
+    curve = _curve(report, attribute)
+    return np.array([curve.asked, curve.realised], dtype=float)
+
+
+def _level(report: Report, attribute: str, side: str) -> float:
+    """What a whole track was asked, or became; mode as 0 (minor) or 1; NaN where there is none."""
+    row = report.row(attribute)
+    value = getattr(row, side)
+    if value is None or (side == "asked" and row.verdict == "not asked"):
+        return np.nan
+    return float(value == "major") if attribute == "mode" else float(value)
+
+
+def failures(judged: Sequence[Judged]) -> dict[str, str]:
+    """Why tracks failed, by prescription."""
+    return {j.prescription.id: j.report.failure for j in judged if j.report.failure}
+
+
+__all__ = ["Column", "Judged", "Made", "composer_column", "effects", "failures", "figures", "run",
+           "spread"]  # fmt: skip

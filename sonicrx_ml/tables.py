@@ -1,0 +1,93 @@
+"""The results of an evaluation as `results.json` and, for readers, as Markdown tables.
+
+A cell is a figure with its 95 % interval, then how many independent samples stand behind it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sonicrx_ml.statistics import Estimate
+
+#: The best figures that others publish, and whose they are.
+PUBLISHED = {
+    "attributes met (ASA)": "0.776 MuseCoco",
+    "tempo bin (TB)": "0.397 Text2midi",
+    "tempo bin or neighbour (TBT)": "0.658 Text2midi",
+    "key and mode (CK)": "0.336 Text2midi",
+    "key or relative (CKD)": "0.356 Text2midi",
+    "polyphony over bars (rho)": "0.88 MuseMorphose",
+}
+
+
+def write(out: Path, results: Mapping[str, Any]) -> Path:
+    """Write `results.json` and `results.md`; returns the path of the latter.
+
+    The parts of the results, none of them required, are `about` (any JSON values), `likelihood`
+    (see there), and by column `conformance` (`figures`), `effects` and `failures`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(results, indent=1, default=Estimate.to_dict, allow_nan=False)
+    (out / "results.json").write_text(text + "\n")
+    parts: dict[str, Callable[[Any], list[str]]] = {
+        "about": _about_lines,
+        "likelihood": _likelihood_lines,
+        "conformance": _conformance_lines,
+        "effects": _effects_lines,
+        "failures": _failure_lines,
+    }
+    blocks = [lines(results[name]) for name, lines in parts.items() if results.get(name)]
+    page = out / "results.md"
+    page.write_text("\n\n".join("\n".join(block) for block in blocks) + "\n")
+    return page
+
+
+def _about_lines(about: Mapping[str, Any]) -> list[str]:
+    return ["# Evaluation", "", *_table(["", ""], [[k, str(v)] for k, v in about.items()])]
+
+
+def _likelihood_lines(found: Mapping[str, Any]) -> list[str]:
+    names = list(found["nats_per_note"])
+    rows = [["all", *map(str, found["nats_per_note"].values())]]
+    rows += [[source, *map(str, row.values())] for source, row in found["by_source"].items()]
+    gains = [f"- gain {name}: {gain} nats per note" for name, gain in found["gain"].items()]
+    about = f"{found['pieces']} pieces, {found['notes']} notes, {found['tokens']} tokens."
+    return ["## Nats per note", "", about, "", *gains, "", *_table(["source", *names], rows)]
+
+
+def _conformance_lines(columns: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    rows = [
+        [name, *(_cell(column.get(name)) for column in columns.values()), PUBLISHED.get(name, "")]
+        for name in names
+    ]
+    return ["## Conformance", "", *_table(["figure", *columns, "published"], rows)]
+
+
+def _cell(estimate: Estimate | None) -> str:
+    return "" if estimate is None else f"{estimate} ({estimate.n})"
+
+
+def _effects_lines(columns: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> list[str]:
+    lines = ["## What moves what", "", "Rank correlation over tracks, asked (rows) to realised."]
+    for name, table in columns.items():
+        rows = [[knob, *map(str, row.values())] for knob, row in table.items()]
+        lines += ["", f"### {name}", "", *_table(["asked", *table], rows)]
+    return lines
+
+
+def _failure_lines(columns: Mapping[str, Mapping[str, str]]) -> list[str]:
+    rows = [[name, key, why] for name, found in columns.items() for key, why in found.items()]
+    shown = _table(["column", "prescription", "reason"], rows) if rows else ["None."]
+    return ["## Failures", "", *shown]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(cells) + " |" for cells in lines]
+
+
+__all__ = ["write"]

@@ -1,0 +1,230 @@
+"""Figures of tracks whose conformance is known, resuming, and the suite itself."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml  # type: ignore[import-untyped]
+from hydra import compose, initialize_config_dir
+
+from sonicrx_ml import evaluation, goals, tables
+from sonicrx_ml.config import EvaluateConfig, plain, register
+from sonicrx_ml.conformance import judge
+from sonicrx_ml.evaluation import Column, effects, figures, run
+from sonicrx_ml.notes import Notes, write_midi
+from sonicrx_ml.plan import plan
+from sonicrx_ml.prescription import TONICS, Prescription
+from sonicrx_ml.statistics import bootstrap
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+ENTRIES = yaml.safe_load((CONFIGS / "suite/core.yaml").read_text())["prescriptions"]
+DESIGN = ENTRIES[:72]
+
+# ---------------------------------------------------------------- conformance figures
+
+TOLD = {"key": "C", "mode": "major", "instruments": ["piano"]}
+PLAIN = [
+    Prescription.from_dict({"duration_s": 20, "tempo": tempo, **TOLD})
+    for tempo in (60, [60, 100], 84, 120)
+]
+
+
+def obedient(prescription: Prescription) -> bytes:
+    """C major chords on every quarter, at exactly the asked tempo, meter and length."""
+    planned = plan(prescription)
+    onset = np.arange(0.0, planned.end_quarters)
+    release = np.minimum(onset + 1.0, planned.end_quarters)
+    chords = np.array([[60, 64, 67], [65, 69, 72], [67, 71, 74], [60, 64, 72]])
+    pitch = chords[np.arange(len(onset)) // 4 % 4]
+    columns = np.full(pitch.size, 64), np.zeros(pitch.size, np.int64)
+    notes = Notes(np.repeat(onset, 3), np.repeat(release - onset, 3), pitch.ravel(), *columns,
+                  planned.bars.meters[:1], planned.tempo)  # fmt: skip
+    return write_midi(notes)
+
+
+def column(make, name="column", identity="1"):
+    return Column(name, identity, lambda many: [(m := make(p), judge(p, m)) for p in many])
+
+
+def test_an_obedient_composer_meets_everything(tmp_path):
+    found = figures(run(PLAIN, column(obedient), tmp_path))
+    for name in ("attributes met (ASA)", "tempo bin (TB)", "key and mode (CK)", "instrument F1",
+                 "key or relative (CKD)", "tempo passes", "duration passes"):  # fmt: skip
+        assert (found[name].value, found[name].low, found[name].n) == (1.0, 1.0, 4), name
+    assert found["failed"].value == 0
+    assert found["tempo error, BPM"].value < 0.2
+    assert found["duration error, s"].value < 0.05
+    assert found["tempo over bars (rho)"].value > 0.95
+    assert found["tempo within a moving track (rho)"].n == 1
+    assert np.isnan(found["density NRMSE"].value), "no density was asked"
+
+
+def test_failures_score_zero_and_are_not_dropped(tmp_path):
+    judged = run(
+        PLAIN, column(lambda p: obedient(p) if p.tempo.points[0][1] > 60 else b""), tmp_path
+    )
+    found = figures(judged)
+    for name in ("attributes met (ASA)", "tempo bin (TB)", "tempo bin or neighbour (TBT)",
+                 "key and mode (CK)", "instrument F1", "key passes", "failed"):  # fmt: skip
+        assert (found[name].value, found[name].n) == (0.5, 4), name
+    assert found["tempo error, BPM"].n == 2
+    assert found["tempo within a moving track (rho)"].value == 0.0
+    assert found["tempo over bars (rho)"].n == 4
+    assert len(evaluation.failures(judged)) == 2
+
+
+def test_tempo_bins(tmp_path):
+    # 84 BPM is in the bin 70 to 90; 60 and 120 are played as 84: next bin but one, next but one
+    # 70 to 90 | 90 to 110 | 110 to 140; 60 is in 60 to 70, the neighbour
+    asked = [PLAIN[0], PLAIN[2], PLAIN[3]]
+    found = figures(run(asked, column(lambda p: obedient(PLAIN[2])), tmp_path))
+    assert found["tempo bin (TB)"].value == pytest.approx(1 / 3)
+    assert found["tempo bin or neighbour (TBT)"].value == pytest.approx(2 / 3)
+    assert found["tempo error, BPM"].value == pytest.approx((24 + 0 + 36) / 3, abs=0.1)
+
+
+def test_density_error_by_hand(tmp_path):
+    # one onset a second where two are asked: ((1 - 2) / 2)^2 in every bar; nothing at all: 1
+    asked = [Prescription.from_dict({"duration_s": 20, "tempo": 60, "density": 2})]
+    assert figures(run(asked, column(obedient), tmp_path))["density NRMSE"].value == pytest.approx(
+        0.5
+    )
+    failed = figures(run(asked, column(lambda p: b"", "silent"), tmp_path))
+    assert failed["density NRMSE"].value == 1.0
+
+
+def test_effects_show_which_knob_moves_what(tmp_path):
+    suite = [
+        Prescription.from_dict({"duration_s": 20, "tempo": t, "mode": mode, **{"key": "C"}})
+        for t in (50, 80, 110, 140)
+        for mode in ("major", "minor")
+    ]
+    table = effects(run(suite, column(obedient), tmp_path))
+    assert table["tempo"]["tempo"].value > 0.95
+    assert table["tempo"]["density"].value > 0.95, "a chord a beat: faster is denser"
+    assert np.isnan(table["mode"]["mode"].value), "always major: nothing to correlate"
+    assert table["mode"]["tempo"].value == pytest.approx(0, abs=0.1)
+    assert table["energy"]["energy"].n == 0, "no energy was asked"
+
+
+# ---------------------------------------------------------------- running
+
+
+def test_a_second_run_makes_only_what_is_missing(tmp_path):
+    made = []
+
+    def make(prescription):
+        made.append(prescription)
+        return obedient(prescription)
+
+    first = run(PLAIN[:3], column(make), tmp_path, seeds=[1, 2], batch_size=2)
+    assert len(made) == 6
+    lines = tmp_path / "column.jsonl"
+    lines.write_text(lines.read_text()[:-200])  # killed while it wrote the sixth
+    again = run(PLAIN, column(make), tmp_path, seeds=[1, 2])
+    assert len(made) == 6 + 1 + 2
+    assert again[:3] == first[:3]
+    assert figures(run(PLAIN, column(make), tmp_path, seeds=[1, 2])) == figures(again)
+    assert len(made) == 9
+    run(PLAIN[:1], column(make, identity="another checkpoint"), tmp_path)
+    assert len(made) == 10
+    assert len(list((tmp_path / "column").glob("*.mid"))) == 8
+
+
+def test_every_track_has_its_own_seed_and_seeds_share_an_entry(tmp_path):
+    judged = run(PLAIN, column(obedient), tmp_path, seeds=[1, 2])
+    assert len({j.prescription.seed for j in judged}) == 8
+    assert Counter(j.entry for j in judged) == dict.fromkeys(range(4), 2)
+    assert figures(judged)["attributes met (ASA)"].n == 4
+
+
+def test_spread_keeps_first_and_last():
+    assert evaluation.spread("abcdefghi", 3) == ["a", "e", "i"]
+    assert evaluation.spread("abc", 0) == evaluation.spread("abc", 7) == ["a", "b", "c"]
+
+
+def test_results_are_json_and_tables(tmp_path):
+    judged = run(PLAIN, column(obedient), tmp_path)
+    results = {
+        "about": {"seeds": [1]},
+        "conformance": {"a": figures(judged), "b": {"failed": bootstrap([0.0, 1.0])}},
+        "effects": {"a": effects(judged)},
+        "failures": {"a": {}, "b": {"abc": "MIDI no notes"}},
+    }
+    page = tables.write(tmp_path, results).read_text()
+    assert "| attributes met (ASA) | 1 [1, 1] (4) |  | 0.776 MuseCoco |" in page
+    assert "| failed | 0 [0, 0] (4) | 0.5 [0, 1] (2) |  |" in page
+    assert "| b | abc | MIDI no notes |" in page
+    read = json.loads((tmp_path / "results.json").read_text())
+    assert read["conformance"]["a"]["failed"] == {"value": 0.0, "low": 0.0, "high": 0.0, "n": 4}
+
+
+# ---------------------------------------------------------------- the suite
+
+
+def test_every_entry_is_a_legal_prescription():
+    prescriptions = [Prescription.from_dict(entry) for entry in ENTRIES]
+    assert len({p.id for p in prescriptions}) == len(ENTRIES) == 81
+
+
+def composed(*overrides):
+    register()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return plain(compose("evaluate", list(overrides)), EvaluateConfig)
+
+
+def test_the_config_holds_the_suite_and_the_columns():
+    cfg = composed("seeds=[1,2]")
+    assert cfg.suite.prescriptions == ENTRIES
+    assert {name: sampling.masked for name, sampling in cfg.columns.items()} == {
+        "raw": False,
+        "masked": True,
+    }
+    with pytest.raises(ValueError, match="legal are nats, suite or both"):
+        composed("what=[nuts]")
+
+
+def test_the_design_is_balanced():
+    moves: Counter[tuple[str, str, int]] = Counter()
+    for entry in DESIGN:
+        curves = [
+            (name, int(np.sign(entry[name][1] - entry[name][0])))
+            for name in ("energy", "density", "register", "polyphony")
+            if isinstance(entry.get(name), list)
+        ]
+        assert len(curves) == 1
+        moves[entry["goal"], *curves[0]] += 1
+    assert len(moves) == 72
+    assert Counter((e["key"], e["mode"]) for e in DESIGN) == {
+        (key, mode): 3 for key in TONICS for mode in ("major", "minor")
+    }
+    assert Counter(e["duration_s"] for e in DESIGN) == dict.fromkeys((30, 45, 60, 90, 120, 180), 12)
+    assert Counter(e["meter"] for e in DESIGN) == {"4/4": 30, "3/4": 18, "6/8": 12, "2/4": 12}
+    assert set(Counter(tuple(e["instruments"]) for e in DESIGN).values()) == {6}
+    tempi = np.array([np.ravel(e["tempo"])[[0, -1]] for e in DESIGN])
+    assert (tempi.min(), tempi.max()) == (40, 150)
+    assert Counter(np.sign(np.diff(tempi)[:, 0])) == {0: 24, 1: 24, -1: 24}
+
+
+def test_no_control_of_the_design_gives_another_away():
+    levels = {
+        name: np.array([np.mean(e[name]) if name in e else np.nan for e in DESIGN])
+        for name in ("tempo", "energy", "register", "polyphony", "duration_s")
+    }
+    levels["mode"] = np.array([float(e["mode"] == "major") for e in DESIGN])
+    names = list(levels)
+    for i, a in enumerate(names):
+        for b in names[:i]:
+            known = np.isfinite(levels[a] + levels[b])
+            assert abs(np.corrcoef(levels[a][known], levels[b][known])[0, 1]) < 0.22, (a, b)
+
+
+def test_the_last_entries_are_the_presets():
+    presets = [goals.prescribe(goal, 90) for goal in goals.goal_names()]
+    rounded = [replace(p, final_silence_s=round(p.final_silence_s, 6)) for p in presets]
+    assert [Prescription.from_dict(entry) for entry in ENTRIES[72:]] == rounded

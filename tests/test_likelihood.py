@@ -1,0 +1,96 @@
+"""Nats per note: every token once, equal to slow sums, kept between runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sonicrx_ml import likelihood, ngram
+from sonicrx_ml.checkpoint import Bundle
+from sonicrx_ml.dataset import EvaluationWindows, condition_sizes, load_labels, load_split
+from sonicrx_ml.labels import Bins
+from sonicrx_ml.model import Composer, ModelConfig
+from sonicrx_ml.palette import FAMILIES
+from sonicrx_ml.shards import prepare_etudes
+from sonicrx_ml.tokens import Vocabulary
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("etudes")
+    prepare_etudes(folder, 30)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(prepared):
+    torch.manual_seed(0)
+    vocabulary, bins = Vocabulary.build(), Bins.load(prepared / "bins.json")
+    size = ModelConfig(width=16, layers=1, heads=2, context=100)
+    composer = Composer(size, len(vocabulary), condition_sizes(bins), len(FAMILIES))
+    with torch.no_grad():  # far enough from zero for conditions to matter
+        for weight in composer.parameters():
+            weight.mul_(10)
+    return Bundle(composer.eval(), vocabulary, bins, "0" * 64, {})
+
+
+def pieces(prepared, split):
+    return [row["tokens"] for row in load_split(prepared, split)]
+
+
+def test_every_token_and_note_counts_once(prepared, bundle, tmp_path):
+    scores = likelihood.score(bundle, prepared, tmp_path, order=3)
+    labels = load_labels(prepared, "test")
+    found = likelihood.estimates(scores)
+    assert found["tokens"] == sum(labels["n_tokens"].to_pylist())
+    assert found["notes"] == sum(labels["n_notes"].to_pylist())
+    assert found["pieces"] == found["nats_per_note"][likelihood.NGRAM].n == len(labels)
+    assert set(found["by_source"]) == set(labels["source"].to_pylist())
+
+
+def test_the_ngram_is_that_of_whole_pieces(prepared, bundle, tmp_path):
+    model = ngram.fit(pieces(prepared, "train"), 3, len(bundle.vocabulary))
+    whole = sum(model.nats(tokens).sum() for tokens in pieces(prepared, "test"))
+    scores = likelihood.score(bundle, prepared, tmp_path, order=3)
+    assert scores.nats[likelihood.NGRAM].sum() == pytest.approx(whole)
+
+
+def test_the_composer_is_summed_token_by_token(prepared, bundle):
+    rows = load_split(prepared, "test")
+    windows = EvaluationWindows(rows, bundle.vocabulary, bundle.bins, 100, limit=3)
+    found = likelihood.composer_nats(bundle.composer, windows, batch_size=2)
+    assert len(found) == len(windows) == 3
+    for index, nats in enumerate(found):
+        window = windows[index]
+        ids = torch.from_numpy(window["ids"])[None]
+        with torch.no_grad():
+            logits = bundle.composer(
+                ids[:, :-1],
+                torch.from_numpy(window["bar"])[None, :-1],
+                torch.from_numpy(window["conditions"])[None],
+                torch.from_numpy(window["palette"])[None],
+            )
+        logs = logits.log_softmax(-1)[0]
+        slow = -sum(float(logs[t, token]) for t, token in enumerate(ids[0, 1:]))
+        assert nats == pytest.approx(slow, rel=1e-5)
+
+
+def test_free_is_not_told_and_sums_are_kept(prepared, bundle, tmp_path, monkeypatch):
+    scores = likelihood.score(bundle, prepared, tmp_path, order=2, limit=4)
+    assert not np.allclose(scores.nats[likelihood.COMPOSER], scores.nats[likelihood.FREE])
+    gain = likelihood.estimates(scores)["gain"]["over n-gram"].value
+    difference = scores.nats[likelihood.NGRAM] - scores.nats[likelihood.COMPOSER]
+    assert gain == pytest.approx(difference.sum() / scores.notes.sum())
+    monkeypatch.setattr(likelihood, "composer_nats", None)  # would fail if it were called
+    monkeypatch.setattr(ngram, "fit", None)
+    again = likelihood.score(bundle, prepared, tmp_path, order=2, limit=4)
+    assert {n: v.tolist() for n, v in again.nats.items()} == {
+        n: v.tolist() for n, v in scores.nats.items()
+    }
+
+
+def test_another_vocabulary_is_refused(prepared, bundle, tmp_path):
+    other = Bundle(bundle.composer, Vocabulary(("PAD_None",)), bundle.bins, "0" * 64, {})
+    with pytest.raises(ValueError, match="the checkpoint needs"):
+        likelihood.score(other, prepared, tmp_path)
