@@ -24,6 +24,7 @@ STRESS_DB = {0: 1.2, 1: 0.4, 2: -0.6}  # bar line, felt beat, between beats
 MELODY_DB = 1.5  # the top voice over the rest
 LOUDNESS_LIMITS = (-16.0, 11.0)  # dB: velocities 25 to 120
 SHORTEST = 1 / 8  # quarters
+LAST_CHANCE = 1 / 16  # quarters
 
 
 def perform(notes: Notes, plan: BarPlan) -> Notes:
@@ -34,7 +35,8 @@ def perform(notes: Notes, plan: BarPlan) -> Notes:
     bars = plan.bars
     played = replace(notes, tempo=plan.tempo, meters=bars.meters[:1])
     played = _on_programs(played.transpose(plan.transposition), plan)
-    played = end_at(articulate(played, bars, plan.targets["articulation"]), bars, plan.end_quarters)
+    played = release_restruck(articulate(played, bars, plan.targets["articulation"]))
+    played = end_at(played, bars, plan.end_quarters)
     return replace(played, velocity=velocities(played, bars, plan.loudness_db)).sort()
 
 
@@ -49,19 +51,21 @@ def _on_programs(notes: Notes, plan: BarPlan) -> Notes:
 def articulate(notes: Notes, bars: Bars, asked: Floats) -> Notes:
     """Scale note lengths bar by bar towards the asked mean legato ratio; NaN leaves a bar alone.
 
-    A note that should be longer reaches at most the next onset of its instrument.
+    A note that should be longer reaches at most the next onset of its instrument; the last onset of
+    an instrument, which has none to reach, is left alone.
     """
     bar = bars.index(notes.onset)
-    ratio = legato_ratio(notes)
-    count = np.bincount(bar, minlength=len(bars))
-    mean = np.bincount(bar, ratio, minlength=len(bars)) / np.maximum(count, 1)
+    ratio, gap = legato_ratio(notes), _gap_to_next(notes)
+    followed = np.isfinite(gap)
+    count = np.bincount(bar, followed, minlength=len(bars))
+    mean = np.bincount(bar, ratio * followed, minlength=len(bars)) / np.maximum(count, 1)
     wanted = np.where(np.isnan(asked), mean, asked)[bar]
     have = np.maximum(mean[bar], 1e-6)
     shorter = ratio * wanted / have
     longer = 1.0 - (1.0 - ratio) * (1.0 - wanted) / np.maximum(1.0 - have, 1e-6)
     target = np.clip(np.where(wanted <= have, shorter, longer), 0.0, 1.0)
-    gap = _gap_to_next(notes)
-    length = np.where(np.isfinite(gap) & ~np.isnan(asked)[bar], target * gap, notes.duration)
+    gap = np.where(followed & ~np.isnan(asked)[bar], gap, np.nan)
+    length = np.where(np.isnan(gap), notes.duration, target * gap)
     held = (ratio >= 1.0) & (target >= 1.0)  # already overlapping: keep its full length
     return replace(notes, duration=np.where(held, notes.duration, np.maximum(length, SHORTEST)))
 
@@ -77,13 +81,25 @@ def _gap_to_next(notes: Notes) -> Floats:
     return gap
 
 
+def release_restruck(notes: Notes) -> Notes:
+    """A note ends where its key is struck again: one key of an instrument sounds once at a time."""
+    order = np.lexsort((notes.onset, notes.pitch, notes.program))
+    same = (np.diff(notes.program[order]) == 0) & (np.diff(notes.pitch[order]) == 0)
+    room = np.full(len(notes), np.inf)
+    room[order[:-1][same]] = np.diff(notes.onset[order])[same]
+    return replace(notes, duration=np.minimum(notes.duration, room))
+
+
 def end_at(notes: Notes, bars: Bars, end: float) -> Notes:
-    """Nothing sounds after `end` (quarters), and what sounds last is held to it, exactly."""
-    notes = notes.select(notes.onset < end - 1e-6)
+    """Nothing sounds after `end` (quarters), and what sounds last is held to it, exactly.
+
+    What would begin less than `LAST_CHANCE` before the end is left out.
+    """
+    notes = notes.select(notes.onset <= end - LAST_CHANCE)
     release = np.minimum(notes.release, end)
     last_bar = notes.onset >= bars.edges[-2] - 1e-6
     final = np.where(last_bar, release, -1.0) if last_bar.any() else release
-    release = np.where(final >= final.max() - 1e-6, end, release)
+    release = np.where(final >= final.max(initial=0.0) - 1e-6, end, release)
     return replace(notes, duration=release - notes.onset)
 
 

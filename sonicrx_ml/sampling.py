@@ -22,7 +22,6 @@ from sonicrx_ml.canonical import GRID, Gridded
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.dataset import remaining_bucket
 from sonicrx_ml.model import Composer
-from sonicrx_ml.notes import Meter
 from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.plan import BarPlan
 from sonicrx_ml.tokens import (
@@ -153,22 +152,32 @@ class Grammar:
 
 
 class Frame:
-    """The asked meter and number of bars: every onset inside its bar, the end after the last."""
+    """The asked meter and number of bars: every onset inside its bar and before the music ends, the
+    end after the last bar."""
 
-    def __init__(
-        self, vocabulary: Vocabulary, meters: Sequence[Meter], bars: Sequence[int]
-    ) -> None:
+    def __init__(self, vocabulary: Vocabulary, plans: Sequence[BarPlan]) -> None:
+        meters = [plan.bars.meters[0] for plan in plans]
         self.meter = torch.tensor([[vocabulary.meter(meter)] for meter in meters])
-        self.size = torch.tensor([[meter.numerator * GRID] for meter in meters])
-        self.bars = torch.tensor(bars)
+        self.size = torch.tensor([meter.numerator * GRID for meter in meters])
+        self.last_size = torch.tensor([_positions_left(plan) for plan in plans])
+        self.bars = torch.tensor([len(plan) for plan in plans])
         self.ids_V = torch.arange(len(vocabulary))
 
     def allowed(self, state: State) -> Tensor:
         kind_V = state.kind_V
         more = (state.bar + 1 < self.bars)[:, None]
+        size = torch.where(more, self.size[:, None], self.last_size[:, None])
         ok_BV = (kind_V != METER) | (self.ids_V == self.meter)
-        ok_BV = ok_BV & ((kind_V != POSITION) | (state.value_V < self.size))
+        ok_BV = ok_BV & ((kind_V != POSITION) | (state.value_V < size))
         return ok_BV & ((kind_V != BAR) | more) & ((kind_V != EOS) | ~more)
+
+
+def _positions_left(plan: BarPlan) -> int:
+    """Positions of the last bar at which a note may still begin: half a beat before the end."""
+    meter = plan.bars.meters[-1]
+    quarters = min(plan.end_quarters - plan.bars.edges[-2], meter.quarters)
+    positions = quarters / 4.0 * meter.denominator * GRID
+    return int(np.ceil(positions - GRID / 2 if quarters < meter.quarters else positions))
 
 
 class Fullness:
@@ -295,7 +304,7 @@ def rules_for(plans: Sequence[BarPlan], vocabulary: Vocabulary) -> list[Rule]:
     bars = [len(plan) for plan in plans]
     return [
         Grammar(vocabulary),
-        Frame(vocabulary, [plan.bars.meters[0] for plan in plans], bars),
+        Frame(vocabulary, plans),
         Fullness(bars),
         Palette(vocabulary, [plan.families for plan in plans]),
         Register(plans),
@@ -333,7 +342,7 @@ def stream(
     rngs = [np.random.default_rng(seed) for seed in seeds]
     limit = torch.tensor([len(plan) + OVERRUN_BARS for plan in plans])
     ids = torch.full((batch,), vocabulary.bos)
-    for _ in range(max(len(plan) for plan in plans) * (TOKENS_PER_BAR + 4)):
+    for _ in range(max(len(plan) for plan in plans) * (TOKENS_PER_BAR + 4) + 1):
         logits_BV = network.step(ids, state.bar.clamp(min=0)) / config.temperature
         allowed_BV = torch.stack([rule.allowed(state).expand_as(logits_BV) for rule in rules]).all(
             0

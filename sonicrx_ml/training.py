@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import math
 import platform
 import time
@@ -22,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import datasets
 import lightning as L
 import torch
 import torch.nn.functional as F
@@ -174,6 +176,7 @@ class Training(L.LightningModule):
         total, tokens = self.nats(batch)
         loss = total / tokens
         self._tokens += int(tokens)
+        self.log("step", float(self.global_step))  # what the loggers count by
         self.log("train/loss", loss.detach(), prog_bar=True)
         self.log("train/nats_per_note", total.detach() / batch.notes)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
@@ -198,6 +201,7 @@ class Training(L.LightningModule):
         gathered = self.all_gather(self._totals.to(self.device))
         assert isinstance(gathered, Tensor)
         totals = gathered.reshape(-1, 3).sum(dim=0)
+        self.log("step", float(self.global_step))
         self.log("valid/loss", totals[0] / totals[1], prog_bar=True)
         self.log(METRIC, totals[0] / totals[2], prog_bar=True)
         self.seen[METRIC] = float(totals[0] / totals[2])
@@ -315,6 +319,8 @@ def new_composer(model: ModelConfig, vocabulary: Vocabulary, bins: Bins) -> Comp
 def fit(cfg: TrainConfig, loggers: Sequence[Logger], callbacks: Sequence[L.Callback]) -> L.Trainer:
     """Train, from the start or from `cfg.resume`, and leave `last.ckpt` in the run's folder."""
     resume = find_checkpoint(cfg.folder, cfg.resume) if cfg.resume else None
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    datasets.disable_progress_bars()
     L.seed_everything(cfg.seed, verbose=False)
     if cfg.trainer.threads:
         torch.set_num_threads(cfg.trainer.threads)
@@ -324,11 +330,19 @@ def fit(cfg: TrainConfig, loggers: Sequence[Logger], callbacks: Sequence[L.Callb
     training.save_hyperparameters(asdict(cfg))
     trainer = new_trainer(cfg, loggers, callbacks)
     with warnings.catch_warnings():
-        # Windows are cut much faster than they are learned from: one process is enough.
-        warnings.filterwarnings("ignore", ".*does not have many workers")
+        _ignore_known_warnings()
         trainer.fit(training, data, ckpt_path=resume, weights_only=True)
     trainer.save_checkpoint(cfg.folder / "last.ckpt")
     return trainer
+
+
+def _ignore_known_warnings() -> None:
+    # Windows are cut much faster than they are learned from: one process is enough.
+    warnings.filterwarnings("ignore", ".*does not have many workers")
+    # A run that is resumed finds its own checkpoints there.
+    warnings.filterwarnings("ignore", ".*exists and is not empty")
+    # Lightning 2.6 asks torch 2.11 for a class that is renamed.
+    warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
 
 
 def new_trainer(

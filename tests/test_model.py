@@ -59,9 +59,7 @@ def test_a_token_depends_on_itself_and_those_before_it_only(composer, inputs):
 
 
 def test_steps_with_a_cache_equal_the_whole_at_once(composer, inputs):
-    torch.testing.assert_close(
-        by_steps(composer, *inputs), composer(*inputs), rtol=1e-9, atol=1e-9
-    )
+    torch.testing.assert_close(by_steps(composer, *inputs), composer(*inputs), rtol=1e-9, atol=1e-9)
 
 
 def test_a_full_ring_attends_to_the_last_slots_in_every_layer(composer, inputs, monkeypatch):
@@ -130,7 +128,9 @@ def test_dropout_acts_in_training_only(inputs):
 def test_the_weights_begin_small_and_what_ends_a_branch_smaller(composer):
     config = ModelConfig(width=256, layers=8, heads=4, context=8)
     weights = dict(Composer(config, VOCABULARY, SIZES, FAMILIES).named_parameters())
-    spread = {name: float(weight.detach().std()) for name, weight in weights.items() if weight.dim() == 2}
+    spread = {
+        name: float(weight.detach().std()) for name, weight in weights.items() if weight.dim() == 2
+    }
     for name, found in spread.items():
         residual = name.endswith(("mix.weight", "down.weight"))
         assert found == pytest.approx(0.02 / 4 if residual else 0.02, rel=0.1), name

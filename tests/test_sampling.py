@@ -1,0 +1,312 @@
+"""Sampling: whatever the network says, the stream is what was asked, and a seed is a piece."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sonicrx_ml import compose, sampling
+from sonicrx_ml.canonical import GRID
+from sonicrx_ml.notes import read_midi
+from sonicrx_ml.palette import FAMILIES, PALETTE
+from sonicrx_ml.plan import plan
+from sonicrx_ml.prescription import CONTROLS, METERS, MODES, TONICS, Prescription
+from sonicrx_ml.sampling import SamplingConfig
+from sonicrx_ml.tokens import Vocabulary
+
+VOCABULARY = Vocabulary.build()
+PLAIN = SamplingConfig(guidance=1.0, top_p=1.0, temperature=1.0)
+
+
+def curves(name):
+    level = st.floats(CONTROLS[name].low, CONTROLS[name].high)
+    return st.none() | level | st.tuples(level, level).map(list)
+
+
+@st.composite
+def prescriptions(draw):
+    """Any legal prescription of up to half a minute."""
+    by_family = draw(st.lists(st.sampled_from(list(FAMILIES)), max_size=4, unique=True))
+    families = [[name for name, (_, of) in PALETTE.items() if of == f] for f in by_family]
+    values = {
+        "duration_s": draw(st.floats(10, 30)),
+        "key": draw(st.none() | st.sampled_from(TONICS)),
+        "mode": draw(st.none() | st.sampled_from(MODES)),
+        "meter": draw(st.none() | st.sampled_from(METERS)),
+        "instruments": [draw(st.sampled_from(names)) for names in families] or None,
+        "final_silence_s": draw(st.floats(0, 5)),
+        "seed": draw(st.integers(0, 2**31 - 1)),
+    }
+    for name in ("tempo", "energy", "density", "polyphony", "register", "articulation",
+                 "chromaticism"):  # fmt: skip
+        values[name] = draw(curves(name))
+    values = {name: value for name, value in values.items() if value is not None}
+    try:
+        return Prescription.from_dict(values)
+    except ValueError:  # too slow or too silent to hold two bars: a little longer is legal
+        return Prescription.from_dict(values | {"duration_s": 30, "tempo": 120})
+
+
+def doubled(bundle):
+    """The same in double precision, where sums in another order make no difference that shows."""
+    import copy
+
+    return dataclasses.replace(bundle, composer=copy.deepcopy(bundle.composer).double())
+
+
+@pytest.fixture(autouse=True)
+def short_bars(monkeypatch):
+    """A network that has learned nothing would fill every bar to the brim."""
+    monkeypatch.setattr(sampling, "TOKENS_PER_BAR", 20)
+
+
+# ---------------------------------------------------------------- the promise
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(prescriptions(), min_size=1, max_size=3), st.sampled_from([1.0, 2.0]))
+def test_any_prescription_is_met_where_it_is_exact(bundle, asked, guidance):
+    config = SamplingConfig(guidance=guidance, temperature=1.5, top_p=1.0)
+    for composition in compose.compose(asked, bundle, config):
+        prescription, bars, notes = (
+            composition.prescription, composition.plan, composition.notes,
+        )  # fmt: skip
+        assert notes.end == pytest.approx(bars.end_quarters, abs=1e-9)
+        assert notes.end_seconds == pytest.approx(prescription.music_s, abs=1e-6)
+        assert set(notes.program) <= set(bars.programs.values())
+        assert notes.pitch.min() >= 21
+        assert notes.pitch.max() <= 108
+        assert notes.velocity.min() >= 1
+        assert notes.velocity.max() <= 127
+        sounding = np.unique(bars.bars.index(notes.onset))
+        assert sounding[0] == 0
+        assert sounding[-1] == len(bars) - 1
+        assert np.diff(sounding).max(initial=1) <= 2
+        heard = read_midi(composition.midi)
+        assert len(heard) == len(notes)
+        assert heard.end_seconds == pytest.approx(prescription.music_s, abs=0.05)
+        assert (heard.duration > 0).all()
+        assert overlaps(heard) == 0
+
+
+def overlaps(notes):
+    """Notes that are struck while their own key still sounds (a MIDI tick is 1/480 quarter)."""
+    order = np.lexsort((notes.onset, notes.pitch, notes.program))
+    n = notes.select(order)
+    same = (np.diff(n.program) == 0) & (np.diff(n.pitch) == 0)
+    return int((same & (n.onset[1:] < n.release[:-1] - 1e-6)).sum())
+
+
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(prescriptions())
+def test_the_raw_model_never_crashes(bundle, asked):
+    config = SamplingConfig(masked=False, guidance=1.0)
+    (composition,) = compose.compose([asked], bundle, config)
+    assert composition.notes.end <= composition.plan.end_quarters + 1e-9
+
+
+# ---------------------------------------------------------------- rules against re-reading
+
+
+def allowed_slowly(prefix, laid, masked):
+    """Names of the tokens that may follow, from the names so far."""
+    meter = laid.bars.meters[0]
+    start = max((i for i, name in enumerate(prefix) if name == "Bar_None"), default=None)
+    if start is None:
+        return {"Bar_None"}
+    n_bars = prefix.count("Bar_None")
+    bar, last = prefix[start + 1 :], prefix[-1].split("_")[0]
+    if last == "EOS":
+        return {"PAD_None"}
+    if last == "Bar":
+        return {f"TimeSig_{meter}"} if masked else names_of("TimeSig")
+    if last == "Pitch":
+        return names_of("Duration")
+    family, position, pitch, used = None, -1, -1, []
+    for name in bar:
+        kind, _, value = name.partition("_")
+        if kind == "Position":
+            position, pitch, used = int(value), -1, []
+        elif kind == "Program":
+            family, pitch = name, -1
+        elif kind == "Pitch":
+            pitch = int(value)
+            used.append(family)
+    pitches = {n for n in names_of("Pitch") if family and int(n.split("_")[1]) > pitch}
+    programs = {n for n in names_of("Program") if n != family and n not in used}
+    positions = {n for n in names_of("Position") if int(n.split("_")[1]) > position}
+    leave = {"Bar_None", "EOS_None"}
+    if masked:
+        asked = laid.targets["register"][n_bars - 1]
+        low, high = 21 - laid.transposition, 108 - laid.transposition
+        if not np.isnan(asked):
+            low, high = max(low, int(asked - 26)), min(high, int(asked + 26))
+        pitches = {n for n in pitches if low <= int(n.split("_")[1]) <= high}
+        programs &= {f"Program_{FAMILIES[family]}" for family in laid.families}
+        final = n_bars == len(laid)
+        unit = 4 / meter.denominator / GRID
+        size = meter.quarters
+        if final and laid.end_quarters - laid.bars.edges[-2] < size:
+            size = laid.end_quarters - laid.bars.edges[-2] - unit * GRID / 2
+        positions = {n for n in positions if int(n.split("_")[1]) * unit < size}
+        leave = {"EOS_None"} if final else {"Bar_None"}
+        bars = " ".join(prefix).split("Bar_None")[1:]
+        silent_before = n_bars > 1 and "Pitch" not in bars[-2]
+        if "Pitch" not in bars[-1] and (n_bars == 1 or final or silent_before):
+            leave = set()
+        if last == "Duration" and len(bar) >= sampling.TOKENS_PER_BAR:
+            return leave
+    return {
+        "TimeSig": positions | leave,
+        "Position": programs | pitches,
+        "Program": pitches,
+        "Duration": positions | programs | pitches | leave,
+    }[last]
+
+
+def names_of(kind):
+    return {name for name in VOCABULARY.names if name.split("_")[0] == kind}
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(prescriptions(), st.booleans(), st.randoms(use_true_random=False))
+def test_masks_equal_rereading_the_stream(asked, masked, random):
+    laid = plan(asked)
+    rules = sampling.rules_for([laid], VOCABULARY)[: None if masked else 1]
+    state = sampling.State(1, VOCABULARY)
+    prefix = []
+    for _ in range(60):
+        allowed = torch.stack(
+            [rule.allowed(state).expand(1, len(VOCABULARY)) for rule in rules]
+        ).all(dim=0)[0]
+        names = {VOCABULARY.names[i] for i in torch.nonzero(allowed)[:, 0].tolist()}
+        assert names == allowed_slowly(prefix, laid, masked), prefix
+        kinds = sorted({name.split("_")[0] for name in names})  # kinds in equal shares
+        kind = random.choice(kinds)
+        prefix.append(random.choice(sorted(n for n in names if n.split("_")[0] == kind)))
+        state.update(torch.tensor([VOCABULARY.names.index(prefix[-1])]))
+        if prefix[-1] == "PAD_None":
+            break
+
+
+# ---------------------------------------------------------------- the draw
+
+
+def test_a_draw_inverts_the_distribution_of_the_likeliest():
+    # in falling order .5 (2), .3 (0), .15 (3), .05 (1); the smallest set that holds .8 is {2, 0}
+    logits = torch.tensor([[0.3, 0.05, 0.5, 0.15]]).log()
+
+    def drawn(uniform, top_p):
+        return int(sampling._draw(logits, torch.tensor([uniform]), top_p))
+
+    for uniform, token in ((0.0, 2), (0.624, 2), (0.626, 0), (0.999999, 0)):  # edge at .5/.8
+        assert drawn(uniform, 0.79) == token
+    for uniform, token in ((0.49, 2), (0.51, 0), (0.79, 0), (0.81, 3), (0.94, 3), (0.96, 1)):
+        assert drawn(uniform, 1.0) == token
+    assert [drawn(u, 0.1) for u in (0.0, 0.99)] == [2, 2]
+    assert drawn(0.82, 0.81) == 0  # .5 + .3 holds less than .81: the third is kept, edge at .842
+    assert drawn(0.85, 0.81) == 3
+
+
+def test_forbidden_tokens_are_never_drawn():
+    logits = torch.tensor([[5.0, -torch.inf, 1.0, -torch.inf]]).repeat(1000, 1)
+    uniform = torch.linspace(0, 1 - 1e-7, 1000)
+    assert set(sampling._draw(logits, uniform, 1.0).tolist()) == {0, 2}
+
+
+# ---------------------------------------------------------------- streams
+
+
+def two_takes():
+    one = Prescription(duration_s=12, seed=1)
+    other = Prescription.from_dict(
+        {"duration_s": 15, "meter": "3/4", "instruments": ["flute", "harp"], "seed": 2}
+    )
+    return [one, other]
+
+
+def streams(bundle, asked, config):
+    plans = [plan(p) for p in asked]
+    ids = sampling.stream(bundle, plans, [p.seed for p in asked], config)
+    return np.stack([step.numpy() for step in ids], axis=1)
+
+
+def test_the_same_seed_gives_the_same_stream_and_another_gives_another(bundle):
+    first = streams(bundle, two_takes()[:1], PLAIN)
+    np.testing.assert_array_equal(first, streams(bundle, two_takes()[:1], PLAIN))
+    other = streams(bundle, [dataclasses.replace(two_takes()[0], seed=9)], PLAIN)
+    assert first.shape != other.shape or (first != other).any()
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_a_stream_is_the_same_alone_and_in_a_batch(bundle, guidance):
+    """Exactly so in double precision; in single, sums in another order may tip a draw."""
+    config = dataclasses.replace(PLAIN, guidance=guidance)
+    exact = doubled(bundle)
+    together = streams(exact, two_takes(), config)
+    for row, asked in enumerate(two_takes()):
+        (alone,) = streams(exact, [asked], config)
+        np.testing.assert_array_equal(together[row, : len(alone)], alone)
+        assert (together[row, len(alone) :] == VOCABULARY.pad).all()
+
+
+def test_stream_logits_are_the_whole_model_s(bundle, monkeypatch):
+    """The conditional model, its unconditional twin, and guidance between and beyond them."""
+    exact = doubled(bundle)
+    asked = two_takes()[1:]
+    laid = [plan(p) for p in asked]
+    seen = []
+    draw = sampling._draw
+    monkeypatch.setattr(
+        sampling, "_draw", lambda logits, u, p: (seen.append(logits), draw(logits, u, p))[1]
+    )
+    for guidance in (0.0, 1.0, 2.0):
+        seen.clear()
+        config = dataclasses.replace(PLAIN, guidance=guidance)
+        ids = streams(exact, asked, config)[:, : exact.composer.config.context - 1]
+        inputs = torch.from_numpy(np.insert(ids, 0, VOCABULARY.bos, axis=1))
+        bar = (inputs == VOCABULARY.bar).cumsum(1).sub(1).clamp(min=0)
+        conditions, palette = sampling._conditions(exact, laid), sampling._palettes(laid)
+        told = exact.composer(inputs, bar, conditions, palette.double())
+        free = exact.composer(inputs, bar, conditions * 0, palette.double() * 0)
+        wanted = free + guidance * (told - free)
+        assert (told - free).abs().amax() > 0.1
+        for step, logits in enumerate(seen[: inputs.shape[1]]):
+            kept = logits > -torch.inf
+            torch.testing.assert_close(logits[kept], wanted[:, step][kept], rtol=1e-6, atol=1e-6)
+
+
+def test_a_stream_longer_than_the_context_goes_on(bundle):
+    asked = [Prescription(duration_s=60, seed=4)]
+    ids = streams(bundle, asked, PLAIN)
+    assert ids.shape[1] > 2 * bundle.composer.config.context
+    assert ids[0, -1] == VOCABULARY.eos
+
+
+def test_a_network_on_a_plan_tells_it_its_own_bars(bundle):
+    asked = Prescription.from_dict({"duration_s": 30, "tempo": [50, 130], "mode": "minor"})
+    laid = plan(asked)
+    told = sampling._conditions(bundle, [laid])[0]
+    tempo_bins = np.searchsorted([60, 90, 120], laid.bpm, side="right") + 1
+    np.testing.assert_array_equal(told[:, 0], tempo_bins)
+    assert (told[:, 1] == 1).all()  # the lowest of the mode bins
+    np.testing.assert_array_equal(told[-3:, -1], [3, 2, 1])  # bars that remain
+    assert (told[:, 2] == 0).all()  # density is open
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"temperature": 0.0}, r"temperature 0.0; legal are 0.05 to 5"),
+        ({"top_p": 1.2}, r"top_p 1.2; legal are 0.01 to 1"),
+        ({"guidance": -1.0}, r"guidance -1.0; legal are 0.0 to 10"),
+    ],
+)
+def test_refuses_settings_out_of_range(values, message):
+    with pytest.raises(ValueError, match=message):
+        SamplingConfig(**values)
