@@ -87,9 +87,15 @@ class Batch(NamedTuple):
 
 def load_split(prepared: Path, split: str) -> datasets.Dataset:
     """The rows of a split, memory-mapped, as numpy. Raises `ValueError` where there are none."""
-    files = sorted(str(path) for path in (prepared / "shards").glob(f"{split}-*.parquet"))
+    if not (prepared / "bins.json").is_file():
+        raise ValueError(f"{prepared} is not prepared: run scripts/prepare_data.py first")
+    paths = sorted((prepared / "shards").glob(f"{split}-*.parquet"))
+    files = [str(path) for path in paths if pq.read_metadata(path).num_rows]
     if not files:
-        raise ValueError(f"{prepared} has no {split} shards: run scripts/prepare_data.py first")
+        raise ValueError(
+            f"{prepared} has no piece in its {split} split: prepare more files, or name the splits "
+            "in a manifest"
+        )
     rows = datasets.load_dataset(
         "parquet", data_files=files, split="train", cache_dir=str(prepared / "cache")
     )

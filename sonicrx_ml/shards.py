@@ -17,6 +17,7 @@ import io
 import json
 import os
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -73,11 +74,22 @@ def prepare(
 
 
 def prepare_etudes(out: Path, count: int) -> None:
-    """The embedded corpus, composed and prepared, unless `out` is prepared already."""
+    """The embedded corpus, composed and prepared, unless `out` is prepared already.
+
+    It appears there when it is whole; of several processes at once, the first to finish wins.
+    """
     if (out / "bins.json").is_file():
         return
-    etudes.write_corpus(out / "midi", count)
-    prepare(out / "midi", out, out / "midi" / "manifest.csv")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+        made = Path(folder) / out.name
+        etudes.write_corpus(made / "midi", count)
+        prepare(made / "midi", made, made / "midi" / "manifest.csv")
+        try:
+            made.rename(out)
+        except OSError:
+            if not (out / "bins.json").is_file():
+                raise
 
 
 def prepare_piece(notes: Notes, entry: Entry, vocabulary: tokens.Vocabulary) -> Row:
@@ -171,7 +183,9 @@ def _write_shard(job: _Job) -> None:
         {"sonicrx": metadata}
     )
     partial = job.path.with_suffix(".partial")
-    pq.write_table(table, partial, compression="zstd")
+    with pq.ParquetWriter(partial, table.schema, compression="zstd") as writer:
+        if rows:  # `datasets` cannot read a row group without rows
+            writer.write_table(table)
     partial.replace(job.path)
 
 
@@ -198,14 +212,14 @@ def _write_summary(
 ) -> Row:
     (out / "quarantine.csv").write_text(_quarantine_csv(refused))
     labels = pa.concat_tables(_label_table(path) for path in shards)
+    if "train" not in labels["split"].to_pylist():
+        raise ValueError(
+            f"no piece to train on: {labels.num_rows} kept, all for validation or test, and "
+            f"{len(refused)} refused, for the reasons in {out / 'quarantine.csv'}"
+        )
     report = _report(labels, refused)
     (out / "report.json").write_text(json.dumps(report, indent=1))
     (out / "report.md").write_text(_markdown(report))
-    if "train" not in labels["split"].to_pylist():
-        raise ValueError(
-            f"no piece to train on: {report['kept']} kept, all for validation or test, and "
-            f"{report['quarantined']} refused, for the reasons in {out / 'quarantine.csv'}"
-        )
     pq.write_table(labels, out / "labels.parquet")
     vocabulary.save(out / "vocabulary.json")
     _fit_bins(path for path in shards if path.name.startswith("train")).save(out / "bins.json")
