@@ -25,9 +25,12 @@ PROJECT = PYPROJECT["project"]
 PINS = (ROOT / "constraints.txt").read_text().splitlines()
 
 RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
-OPTIONAL = [
-    Requirement(text) for group in PROJECT["optional-dependencies"].values() for text in group
-]
+GROUPS = {
+    group: [Requirement(text) for text in texts]
+    for group, texts in PROJECT["optional-dependencies"].items()
+}
+OPTIONAL = [requirement for group in GROUPS.values() for requirement in group]
+GROUP_OF_MODULE = {"ui": "notebook"}  # modules of use only with a group installed
 
 
 def names(requirements: list[Requirement]) -> set[str]:
@@ -111,12 +114,13 @@ def test_version_has_one_source():
     "path", sorted((ROOT / "sonicrx_ml").rglob("*.py")), ids=lambda path: path.stem
 )
 def test_each_import_is_declared(path: Path):
-    """At load only runtime dependencies; inside a function a group may provide the package."""
+    """At load only runtime dependencies (and its group's); inside a function those of any group."""
     distributions = importlib.metadata.packages_distributions()
+    own = GROUPS[GROUP_OF_MODULE[path.stem]] if path.stem in GROUP_OF_MODULE else []
     for package, at_load in imports(path):
         if package in sys.stdlib_module_names or package in {"sonicrx_ml", "__future__"}:
             continue
-        declared = names(RUNTIME) if at_load else names(RUNTIME + OPTIONAL)
+        declared = names(RUNTIME + own) if at_load else names(RUNTIME + OPTIONAL)
         provided = {canonicalize_name(name) for name in distributions.get(package, [package])}
         assert provided & declared, f"{path.name} imports {package}, which is not declared"
 
