@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
 from typing import Any, TypeVar
 from unittest.mock import patch
 
@@ -114,13 +114,32 @@ def register() -> None:
 
 
 def plain(config: DictConfig, kind: type[T]) -> T:
-    """The config as plain dataclasses. Raises `ValueError` where a required value is missing."""
+    """The config as plain dataclasses.
+
+    Raises `ValueError` where a required value is missing, and where `+` added a key that the schema
+    does not have.
+    """
+    unknown = list(_unknown(config))
+    if unknown:
+        raise ValueError(f"unknown: {', '.join(unknown)}")
     missing = OmegaConf.missing_keys(config)
     if missing:
         raise ValueError(f"required and not given: {', '.join(sorted(missing))}")
     result: Any = OmegaConf.to_object(config)
     assert isinstance(result, kind)
     return result
+
+
+def _unknown(config: DictConfig, path: str = "") -> Iterator[str]:
+    """Keys, with their path, that a dataclass of the schema does not have."""
+    kind: Any = OmegaConf.get_type(config)
+    legal = [field.name for field in fields(kind)] if is_dataclass(kind) else None
+    for key in config:
+        name = f"{path}{key}"
+        if legal is not None and key not in legal:
+            yield f"{name} (legal are {', '.join(legal)})"
+        elif not OmegaConf.is_missing(config, key) and isinstance(config[key], DictConfig):
+            yield from _unknown(config[key], f"{name}.")
 
 
 def entry(name: str, kind: type[T]) -> Callable[[Callable[[T], None]], Callable[[], None]]:

@@ -368,7 +368,7 @@ class _Network:
         if guidance != 1.0:
             conditions_BKA = torch.cat([conditions_BKA, torch.zeros_like(conditions_BKA)])
             palette_BF = torch.cat([palette_BF, torch.zeros_like(palette_BF)])
-        prescribed_BKD = composer.prescribe(conditions_BKA, palette_BF)
+        prescribed_BKD = composer.prescribe(conditions_BKA, palette_BF.to(composer.palette.weight))
         self.injected = [block.inject(prescribed_BKD) for block in composer.blocks]
         self.rows = torch.arange(len(conditions_BKA))
         self.last_bar = conditions_BKA.shape[1] - 1

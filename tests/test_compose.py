@@ -1,0 +1,130 @@
+"""Prescription to track: the same bytes again, a whole folder or none, and the facts beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from sonicrx_ml import audio, compose, sampling
+from sonicrx_ml.conformance import Report
+from sonicrx_ml.goals import prescribe
+from sonicrx_ml.notes import read_midi
+from sonicrx_ml.prescription import Prescription
+from sonicrx_ml.sampling import SamplingConfig
+
+FILES = {
+    "track.mid", "track.flac", "prescription.json", "report.json", "report.html", "manifest.json",
+}  # fmt: skip
+ASKED = {"duration_s": 12, "goal": "anxiety", "instruments": ["piano", "flute"], "seed": 3}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_bars():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampling, "TOKENS_PER_BAR", 20)
+        yield
+
+
+@pytest.fixture(scope="module")
+def track(bundle):
+    (composition,) = compose.compose([Prescription.from_dict(ASKED)], bundle)
+    return compose.produce(composition, bundle, engine="tinysoundfont", font=audio.PACKAGED_FONT)
+
+
+@pytest.fixture(scope="module")
+def saved(track, tmp_path_factory):
+    return track.save(tmp_path_factory.mktemp("tracks") / "one")
+
+
+def test_the_same_seed_gives_the_same_midi_bytes(bundle, track):
+    asked = Prescription.from_dict(ASKED)
+    (again,) = compose.compose([asked], bundle)
+    assert again.midi == track.composition.midi
+    (other,) = compose.compose([Prescription.from_dict(ASKED | {"seed": 4})], bundle)
+    assert other.midi != again.midi
+
+
+def test_the_midi_is_what_was_composed(track):
+    composition = track.composition
+    heard = read_midi(composition.midi)
+    assert len(heard) == len(composition.notes)
+    np.testing.assert_array_equal(heard.pitch, composition.notes.pitch)
+    np.testing.assert_array_equal(heard.velocity, composition.notes.velocity)
+    np.testing.assert_allclose(heard.onset, composition.notes.onset, atol=1 / 480)
+    assert heard.end_seconds == pytest.approx(12, abs=0.05)
+
+
+def test_a_track_is_one_whole_folder(track, saved):
+    folder = saved
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert [path.name for path in folder.parent.iterdir()] == ["one"]
+    assert (folder / "track.mid").read_bytes() == track.composition.midi
+    asked = Prescription.from_json((folder / "prescription.json").read_text())
+    assert asked == track.composition.prescription
+    assert Report.from_json((folder / "report.json").read_text()) == track.report
+    samples, rate = audio.load(folder / "track.flac")
+    assert rate == 48_000
+    assert samples.shape[0] == 2
+    assert 12 <= samples.shape[1] / rate <= 12 + compose.TAIL_S
+    assert audio.read_tags(folder / "track.flac")["prescription_id"] == asked.id
+
+
+def test_saving_again_replaces_all_of_it(track, saved, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "one")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / "stale").touch()
+    track.save(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_save_that_fails_leaves_the_older_track(track, saved, tmp_path, monkeypatch):
+    folder = shutil.copytree(saved, tmp_path / "one")
+    monkeypatch.setattr(compose.audio, "save", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        track.save(folder)
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+def test_the_manifest_says_how_to_make_it_again(bundle, track):
+    found = json.loads(json.dumps(track.manifest))
+    composition = track.composition
+    assert found["prescription_id"] == composition.prescription.id
+    assert found["seed"] == 3
+    assert found["checkpoint_sha256"] == bundle.sha256
+    assert found["midi_sha256"] == hashlib.sha256(composition.midi).hexdigest()
+    assert found["sampling"] == {
+        "temperature": 0.95, "top_p": 0.95, "guidance": 1.5, "masked": True,
+    }  # fmt: skip
+    assert found["engine"].startswith("tinysoundfont")
+    assert found["font"] == audio.PACKAGED_FONT.name
+    assert len(found["font_sha256"]) == 64
+    assert found["playback_db_spl"] == 65
+    assert {"sonicrx_ml", "python", "torch", "numpy", "pretty_midi"} <= found["versions"].keys()
+
+
+def test_the_sound_is_mastered_to_the_prescription(track):
+    assert np.abs(track.sound.samples).max() <= 10 ** (-1 / 20) + 1e-3
+    assert track.sound.seconds == pytest.approx(12 + compose.TAIL_S, abs=0.01)
+    assert np.abs(track.sound.samples[:, -10:]).max() < 1e-3
+
+
+def test_the_report_carries_the_goal_s_evidence(track, saved):
+    mark = compose._evidence_mark(track.composition.prescription)
+    assert mark is not None
+    strength = mark.partition(":")[0]
+    assert strength in (saved / "report.html").read_text()
+    assert compose._evidence_mark(Prescription(duration_s=20)) is None
+
+
+def test_a_batch_gives_every_prescription_its_own(bundle):
+    asked = [prescribe("sleep", 14, seed=1), Prescription(duration_s=16, seed=2)]
+    config = SamplingConfig(guidance=1.0)
+    found = compose.compose(asked, bundle, config)
+    assert [c.prescription for c in found] == asked
+    ends = [read_midi(c.midi).end_seconds for c in found]
+    assert ends == pytest.approx([p.music_s for p in asked], abs=0.05)
