@@ -137,9 +137,8 @@ class Windows(Dataset[dict[str, Any]]):
         self.rows = rows.select_columns(["tokens", "bar_start", *CONDITIONS])
         self.vocabulary, self.bins, self.size = vocabulary, bins, size
 
-    def window(self, piece: int, start: int) -> dict[str, Any]:
+    def window(self, row: Mapping[str, Any], start: int) -> dict[str, Any]:
         """Tokens `start` to `start + size` of BOS + piece, and the bars they belong to."""
-        row = self.rows[piece]
         ids = np.concatenate([[self.vocabulary.bos], row["tokens"]])[
             start : start + self.size + 1
         ].astype(np.int64)
@@ -202,14 +201,14 @@ class TrainingWindows(Windows):
     def __getitem__(self, index: int) -> dict[str, Any]:
         rng = np.random.default_rng((self.seed, self.offset + index))
         piece = min(int(np.searchsorted(self.cumulative, rng.random())), len(self.rows) - 1)
-        sample = self.window(piece, self._start(piece, rng))
+        row = self.rows[piece]
+        sample = self.window(row, self._start(row, rng))
         self._reorchestrate(sample, rng)
         self._hide(sample, rng)
         return sample
 
-    def _start(self, piece: int, rng: np.random.Generator) -> int:
+    def _start(self, row: Mapping[str, Any], rng: np.random.Generator) -> int:
         """A bar line, so that the window is nearly full of the piece; 0 is before `BOS`."""
-        row = self.rows[piece]
         latest = max(0, len(row["tokens"]) + 1 - self.size)
         starts = np.concatenate([[0], row["bar_start"][1:] + 1])
         return int(rng.choice(starts[: max(1, np.searchsorted(starts, latest, side="right"))]))
@@ -268,7 +267,8 @@ class EvaluationWindows(Windows):
         return len(self.spans)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        sample = self.window(*self.spans[index])
+        piece, start = self.spans[index]
+        sample = self.window(self.rows[piece], start)
         if self.free:
             sample["conditions"][:] = FREE
             sample["palette"][:] = 0.0

@@ -12,10 +12,10 @@ from sonicrx_ml.notes import DRUMS, Meter, Notes, TempoMap
 
 def piece(rows: list[tuple[float, float, int, int, int]], bpm: float = 60.0, **more) -> Notes:
     """Rows of (onset, duration, pitch, velocity, program)."""
-    columns = [np.array(column) for column in zip(*rows, strict=True)]
-    onset, duration = (column.astype(np.float64) for column in columns[:2])
+    onset, duration, pitch, velocity, program = (np.array(c) for c in zip(*rows, strict=True))
     more = {"tempo": TempoMap(bpm=np.array([bpm])), **more}
-    return Notes(onset, duration, *columns[2:], **more).sort()
+    times = onset.astype(np.float64), duration.astype(np.float64)
+    return Notes(*times, pitch, velocity, program, **more).sort()
 
 
 def measured(notes: Notes, **options) -> dict[str, np.ndarray]:
@@ -147,7 +147,7 @@ def test_empty_bar_has_density_and_polyphony_0_and_no_more_of_notes() -> None:
 def test_drums_do_not_count() -> None:
     drums = [(0.5 * i, 0.1, 36, 100, DRUMS) for i in range(32)]
     rows = np.column_stack([HAND.onset, HAND.duration, HAND.pitch, HAND.velocity, HAND.program])
-    with_drums = piece([tuple(row) for row in rows.tolist()] + drums)  # type: ignore[misc]
+    with_drums = piece([tuple(row) for row in rows.tolist()] + drums)
     for name, column in measured(with_drums).items():
         np.testing.assert_array_equal(column, measured(HAND)[name], err_msg=name)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -31,8 +33,11 @@ LEGAL = [(n, d) for d, numerators in METERS.items() for n in numerators]
 
 def piece(onset, duration=1.0, pitch=60, program=0, velocity=64, **more) -> Notes:
     onset = np.array(onset, dtype=np.float64)
-    columns = [np.resize(np.array(c), len(onset)) for c in (duration, pitch, velocity, program)]
-    return Notes(onset, columns[0].astype(float), *columns[1:], **more)
+    length, *whole = (
+        np.resize(np.array(c), len(onset)) for c in (duration, pitch, velocity, program)
+    )
+    keys, levels, programs = whole
+    return Notes(onset, length.astype(np.float64), keys, levels, programs, **more)
 
 
 def in_meters(*meters: tuple[float, int, int], onset: tuple[float, ...] = (0.0,), **more) -> Notes:
@@ -205,7 +210,7 @@ def raw_pieces(draw: st.DrawFn) -> Notes:
     changes = draw(st.lists(st.tuples(st.integers(1, 20), st.sampled_from(LEGAL)), max_size=2))
     found = {0: draw(st.sampled_from(LEGAL)), **dict(changes)}
     meters = [Meter(float(start), *found[start]) for start in sorted(found)]
-    keep = [meters[0], *[b for a, b in zip(meters, meters[1:], strict=False) if str(a) != str(b)]]
+    keep = [meters[0], *[b for a, b in itertools.pairwise(meters) if str(a) != str(b)]]
     return piece(
         sorted(draw(st.lists(number, min_size=count, max_size=count))),
         draw(st.lists(st.floats(0.01, 20), min_size=count, max_size=count)),
@@ -240,8 +245,9 @@ def test_snapped_notes_are_legal(notes: Notes) -> None:
 
 def test_unsnap_gives_families_their_program_and_full_bars() -> None:
     meters = (Meter(0, 3, 4), Meter(0, 6, 8))
-    columns = [np.array(c) for c in ([0, 1], [12, 12], [6, 24], [60, 62], [0, STRINGS], [64, 70])]
-    notes = unsnap(Gridded(*columns, meters))
+    bar, position, length = np.array([0, 1]), np.array([12, 12]), np.array([6, 24])
+    pitch, family, velocity = np.array([60, 62]), np.array([0, STRINGS]), np.array([64, 70])
+    notes = unsnap(Gridded(bar, position, length, pitch, family, velocity, meters))
     assert notes.onset.tolist() == [1.0, 3.5]
     assert notes.duration.tolist() == [0.5, 1.0]
     assert notes.program.tolist() == [0, 48]

@@ -112,5 +112,5 @@ def test_errors_name_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"short.csv lacks the columns \['split', 'licence'\]"):
         list_corpus(root, short)
     strange = write_manifest(tmp_path / "strange.csv", {"file": "a.mid", "split": "dev"})
-    with pytest.raises(ValueError, match="a.mid: split 'dev'; legal are .*'train', 'valid'"):
+    with pytest.raises(ValueError, match=r"a\.mid: split 'dev'; legal are .*'train', 'valid'"):
         list_corpus(root, strange)

@@ -38,8 +38,11 @@ def smf(*tracks: bytes, declared: int | None = None, division: bytes = b"\x01\xe
 
 def piece(onset, duration=1.0, pitch=60, velocity=64, program=0, **more) -> Notes:
     onset = np.array(onset, dtype=np.float64)
-    columns = [np.resize(np.array(c), len(onset)) for c in (duration, pitch, velocity, program)]
-    return Notes(onset, columns[0].astype(float), *columns[1:], **more)
+    length, *whole = (
+        np.resize(np.array(c), len(onset)) for c in (duration, pitch, velocity, program)
+    )
+    keys, levels, programs = whole
+    return Notes(onset, length.astype(np.float64), keys, levels, programs, **more)
 
 
 def test_one_note_by_hand() -> None:
@@ -142,7 +145,9 @@ def pieces(draw: st.DrawFn) -> Notes:
         meters=tuple(
             Meter(6.0 * i, *m) for i, m in enumerate(meters) if i == 0 or m != meters[i - 1]
         ),
-        tempo=TempoMap(np.arange(len(bpm)) * 2.5, np.array(bpm, dtype=np.float64)),
+        tempo=TempoMap(
+            np.arange(len(bpm), dtype=np.float64) * 2.5, np.array(bpm, dtype=np.float64)
+        ),
     ).sort()
 
 

@@ -171,7 +171,7 @@ def test_untrusted_marks_make_attributes_missing(corpus: Path, tmp_path: Path) -
         reader = csv.DictReader(file)
         entries = [row for row in reader if row["source"] == "etudes"]
     for row in entries:
-        row |= {"tempo_explicit": "0"} if int(row["file"][6:10]) % 2 else {"beat_aligned": "0"}
+        row["tempo_explicit" if int(row["file"][6:10]) % 2 else "beat_aligned"] = "0"
     with (tmp_path / "m.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(entries[0]))
         writer.writeheader()
@@ -198,7 +198,8 @@ def test_equal_bytes_on_any_number_of_processes(
 
 
 def test_killed_run_resumes(corpus: Path, prepared: Path, tmp_path: Path, monkeypatch) -> None:
-    real, written = shards._write_shard, []
+    real = shards._write_shard
+    written: list[Path] = []
 
     def dies(job: shards._Job) -> None:
         if len(written) == 3:
@@ -207,9 +208,10 @@ def test_killed_run_resumes(corpus: Path, prepared: Path, tmp_path: Path, monkey
         written.append(job.path)
         real(job)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(shards, "_write_shard", dies)
+    monkeypatch.setattr(shards, "_write_shard", dies)
+    with pytest.raises(KeyboardInterrupt):
         prepare(corpus, tmp_path, corpus / "manifest.csv", workers=1)
+    monkeypatch.setattr(shards, "_write_shard", real)
     assert not (tmp_path / "bins.json").exists()
     before = {path: path.stat().st_mtime_ns for path in written}
     prepare(corpus, tmp_path, corpus / "manifest.csv", workers=1)
@@ -279,7 +281,7 @@ def test_nothing_to_train_on(tmp_path: Path) -> None:
     root.mkdir()
     for i in range(3):
         (root / f"{i}.mid").write_bytes(f"not MIDI {i}".encode())
-    with pytest.raises(ValueError, match="no piece to train on: 0 kept.*and 3 refused"):
+    with pytest.raises(ValueError, match=r"no piece to train on: 0 kept.*and 3 refused"):
         prepare(root, tmp_path / "out", workers=1)
     assert (tmp_path / "out" / "quarantine.csv").read_text().count("not a MIDI file") == 3
     assert not (tmp_path / "out" / "bins.json").exists()

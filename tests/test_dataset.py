@@ -1,0 +1,382 @@
+"""Windows: pure functions of seed and index, conditions that fit their tokens, fair dropout."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from datasets import Dataset
+
+from sonicrx_ml.dataset import (
+    REMAINING_EDGES,
+    SUBSTITUTES,
+    Batch,
+    DataConfig,
+    EvaluationWindows,
+    TrainingWindows,
+    condition_sizes,
+    load_labels,
+    load_split,
+    piece_weights,
+    remaining_bucket,
+)
+from sonicrx_ml.labels import CONDITIONS, FREE, Bins
+from sonicrx_ml.palette import FAMILIES
+from sonicrx_ml.shards import prepare_etudes
+from sonicrx_ml.tokens import PITCH, PROGRAM, Vocabulary
+
+SIZE = 64
+VOCABULARY = Vocabulary.build()
+PLAIN = DataConfig(prepared="", drop_attribute=0.0, drop_all=0.0, reorchestrate=0.0)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("etudes") / "prepared"
+    prepare_etudes(out, 12)
+    return out
+
+
+@pytest.fixture(scope="module")
+def rows(prepared) -> Dataset:
+    return load_split(prepared, "train")
+
+
+@pytest.fixture(scope="module")
+def bins(prepared) -> Bins:
+    return Bins.load(prepared / "bins.json")
+
+
+@pytest.fixture(scope="module")
+def weights(prepared) -> np.ndarray:
+    return piece_weights(load_labels(prepared, "train"), PLAIN)
+
+
+class InMemory(list):
+    """Rows that cost nothing to read."""
+
+    def select_columns(self, names: list[str]) -> InMemory:
+        return self
+
+
+@pytest.fixture(scope="module")
+def training(rows, bins, weights):
+    held = InMemory(rows)
+
+    def make(config: DataConfig = PLAIN, seed: int = 1, count: int = 200, offset: int = 0):
+        return TrainingWindows(held, VOCABULARY, bins, SIZE, weights, config, seed, count, offset)
+
+    return make
+
+
+def equal(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return all(np.array_equal(a[name], b[name]) for name in ("ids", "bar", "conditions", "palette"))
+
+
+# ---------------------------------------------------------------- purity
+
+
+def test_sample_depends_on_seed_and_index_alone(training) -> None:
+    """In any order, from any offset: the stream of an uninterrupted run."""
+    config = DataConfig(prepared="", drop_attribute=0.3, drop_all=0.1, reorchestrate=0.5)
+    whole = training(config, count=40)
+    later = training(config, count=20, offset=20)
+    assert all(equal(later[i], whole[20 + i]) for i in reversed(range(20)))
+    assert all(equal(whole[i], whole[i]) for i in range(40))
+    other = training(config, seed=2, count=40)
+    assert sum(equal(other[i], whole[i]) for i in range(40)) <= 1
+
+
+def test_windows_start_at_bars_and_are_nearly_full(training) -> None:
+    samples = [training()[i] for i in range(100)]
+    starts = {int(sample["ids"][0]) for sample in samples}
+    assert starts == {VOCABULARY.bos, VOCABULARY.bar}
+    assert min(len(sample["ids"]) for sample in samples) >= SIZE
+    assert {len(sample["ids"]) for sample in samples} <= {SIZE, SIZE + 1}
+
+
+def test_pieces_are_drawn_by_weight(rows, bins) -> None:
+    weights = np.zeros(len(rows))
+    weights[[2, 5]] = 0.25, 0.75
+    held = InMemory(rows)
+    for piece, row in enumerate(held):  # one token that tells the piece
+        row["tokens"] = np.full_like(row["tokens"], piece)
+    windows = TrainingWindows(held, VOCABULARY, bins, SIZE, weights, PLAIN, seed=3, count=400)
+    drawn = [int(windows[i]["ids"][-1]) for i in range(400)]
+    assert set(drawn) == {2, 5}
+    assert 250 < drawn.count(5) < 350  # 300, standard deviation 8.7
+
+
+# ---------------------------------------------------------------- alignment
+
+
+def test_tokens_conditions_and_bars_are_aligned(rows, bins) -> None:
+    """Every token of every window, looked up again in the piece, one by one."""
+    windows = EvaluationWindows(rows, VOCABULARY, bins, SIZE)
+    for index in range(0, len(windows), 7):
+        piece, start = windows.spans[index]
+        row, sample = rows[piece], windows[index]
+        stream = [VOCABULARY.bos, *row["tokens"]]
+        first = None
+        for k, token in enumerate(sample["ids"]):
+            place = start + k
+            assert token == stream[place]
+            bar = max(0, sum(t == VOCABULARY.bar for t in stream[: place + 1]) - 1)
+            first = bar if first is None else first
+            assert sample["bar"][k] == bar - first
+            told = sample["conditions"][sample["bar"][k]]
+            values = {name: np.array([row[name][bar]]) for name in CONDITIONS}
+            assert told[:-1].tolist() == bins.digitize(values)[0].tolist()
+            assert told[-1] == remaining_bucket(np.array(len(row["bar_start"]) - bar))
+        assert len(sample["conditions"]) == sample["bar"][-1] + 1
+
+
+def test_palette_is_what_sounds_in_the_window(rows, bins) -> None:
+    windows = EvaluationWindows(rows, VOCABULARY, bins, SIZE)
+    for sample in (windows[i] for i in range(0, len(windows), 9)):
+        names = {VOCABULARY.names[i] for i in sample["ids"]}
+        wanted = [float(f"Program_{program}" in names) for program in FAMILIES.values()]
+        assert sample["palette"].tolist() == wanted
+
+
+def test_remaining_buckets() -> None:
+    """1 to 16 bars exactly, then coarser."""
+    assert remaining_bucket(np.arange(1, 17)).tolist() == list(range(1, 17))
+    assert remaining_bucket(np.array([17, 24, 25, 32, 97, 10_000])).tolist() == [
+        17, 17, 18, 18, 22, 22,
+    ]  # fmt: skip
+
+
+def test_conditions_are_below_their_sizes(training, bins) -> None:
+    sizes = condition_sizes(bins)
+    assert sizes[-1] == len(REMAINING_EDGES) + 2
+    samples = [training()[i]["conditions"] for i in range(60)]
+    assert (np.concatenate(samples).max(axis=0) < sizes).all()
+    assert all((conditions[:, -1] > FREE).all() for conditions in samples)
+
+
+# ---------------------------------------------------------------- evaluation
+
+
+@pytest.mark.parametrize("size", [64, 100_000])
+def test_evaluation_predicts_every_token_once(rows, bins, size: int) -> None:
+    windows = EvaluationWindows(rows, VOCABULARY, bins, size)
+    predicted: dict[int, list[int]] = {}
+    for index in range(len(windows)):
+        ids = windows[index]["ids"]
+        assert 2 <= len(ids) <= size + 1
+        predicted.setdefault(windows.spans[index][0], []).extend(ids[1:].tolist())
+    assert [predicted[i] for i in range(len(rows))] == [row["tokens"].tolist() for row in rows]
+
+
+def test_limit_spreads_evenly(rows, bins) -> None:
+    every = EvaluationWindows(rows, VOCABULARY, bins, SIZE)
+    some = EvaluationWindows(rows, VOCABULARY, bins, SIZE, limit=5)
+    assert len(some) == 5
+    places = [every.spans.index(span) for span in some.spans]
+    assert (places[0], places[-1]) == (0, len(every) - 1)
+    assert np.ptp(np.diff(places)) <= 1
+    assert len(EvaluationWindows(rows, VOCABULARY, bins, SIZE, limit=10**6)) == len(every)
+
+
+def test_free_evaluation_is_told_nothing(rows, bins) -> None:
+    told = EvaluationWindows(rows, VOCABULARY, bins, SIZE)[3]
+    free = EvaluationWindows(rows, VOCABULARY, bins, SIZE, free=True)[3]
+    assert np.array_equal(free["ids"], told["ids"])
+    assert (free["conditions"] == FREE).all()
+    assert (free["palette"] == 0).all()
+    assert (told["conditions"] != FREE).any()
+    assert told["palette"].any()
+
+
+# ---------------------------------------------------------------- dropout
+
+
+def hidden(sample: dict[str, Any]) -> np.ndarray:
+    """Which of the A conditions and the palette are free throughout the sample."""
+    return np.append((sample["conditions"] == FREE).all(axis=0), not sample["palette"].any())
+
+
+def test_dropout_rates(training) -> None:
+    """1 sample in 10 is told nothing; of the rest each attribute is free 1 time in 5, on its own.
+
+    Rates of 2,000 samples, within 4 standard deviations.
+    """
+    count = 2000
+    told = training(count=count)
+    windows = training(
+        DataConfig(prepared="", drop_attribute=0.2, drop_all=0.1, reorchestrate=0.0), count=count
+    )
+    flags = np.array([hidden(windows[i]) for i in range(count)])
+    known = ~np.array([hidden(told[i]) for i in range(count)])
+    every = flags.all(axis=1)
+    assert abs(every.mean() - 0.1) < 4 * np.sqrt(0.1 * 0.9 / count)
+    for column in range(flags.shape[1]):
+        rate = flags[known[:, column] & ~every, column].mean()
+        assert abs(rate - 0.2) < 4 * np.sqrt(0.2 * 0.8 / count), column
+    both = (flags[:, -1] & flags[:, -2])[~every].mean()
+    assert abs(both - 0.04) < 4 * np.sqrt(0.04 * 0.96 / count)
+
+
+def test_dropout_is_per_sample_and_whole(training, rows, bins) -> None:
+    """Samples of one batch differ; an attribute is free in all bars of a sample or in none."""
+    config = DataConfig(prepared="", drop_attribute=0.5, drop_all=0.0, reorchestrate=0.0)
+    windows, told = training(config), training()
+    patterns = set()
+    for i in range(16):
+        sample, whole = windows[i], told[i]
+        assert np.array_equal(sample["ids"], whole["ids"])
+        for column in range(len(CONDITIONS) + 1):
+            values, full = sample["conditions"][:, column], whole["conditions"][:, column]
+            assert (values == FREE).all() or np.array_equal(values, full)
+        patterns.add(tuple(hidden(sample)))
+    assert len(patterns) > 8
+
+
+def test_no_dropout_and_all_dropout(training) -> None:
+    everything = DataConfig(prepared="", drop_attribute=0.0, drop_all=1.0, reorchestrate=0.0)
+    assert all(hidden(training(everything)[i]).all() for i in range(10))
+    assert not any(hidden(training()[i])[-2:].any() for i in range(10))
+
+
+# ---------------------------------------------------------------- re-orchestration
+
+
+def test_reorchestration_renames_families_and_nothing_else(training) -> None:
+    changed = training(DataConfig(prepared="", drop_attribute=0, drop_all=0, reorchestrate=1.0))
+    kind, value = VOCABULARY.kind, VOCABULARY.value
+    names = list(FAMILIES)
+    moved = 0
+    for i in range(60):
+        old, new = training()[i]["ids"], changed[i]["ids"]
+        assert np.array_equal(kind[old], kind[new])
+        programs = kind[old] == PROGRAM
+        assert np.array_equal(old[~programs], new[~programs])
+        pairs = set(zip(value[old[programs]].tolist(), value[new[programs]].tolist(), strict=True))
+        assert len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
+        for a, b in pairs:
+            assert a == b or names[b] in SUBSTITUTES[names[a]]
+            moved += a != b
+        assert np.array_equal(np.flatnonzero(changed[i]["palette"]), sorted(b for _, b in pairs))
+    assert moved > 30
+
+
+def test_substitutes_are_families() -> None:
+    for family, others in SUBSTITUTES.items():
+        assert {family, *others} <= set(FAMILIES)
+        assert family not in others
+
+
+def test_reorchestration_rate(training) -> None:
+    config = DataConfig(prepared="", drop_attribute=0, drop_all=0, reorchestrate=0.3)
+    count = 600
+    windows, plain = training(config, count=count), training(count=count)
+    always = training(
+        DataConfig(prepared="", drop_attribute=0, drop_all=0, reorchestrate=1.0), count=count
+    )
+    able = [i for i in range(count) if not equal(always[i], plain[i])]
+    rate = np.mean([not equal(windows[i], plain[i]) for i in able])
+    assert abs(rate - 0.3) < 4 * np.sqrt(0.3 * 0.7 / len(able))
+
+
+# ---------------------------------------------------------------- weights
+
+
+def labels(**columns: list[Any]) -> pa.Table:
+    count = len(next(iter(columns.values())))
+    common: dict[str, list[Any]] = {
+        "polyphony": [4.0] * count, "density": [2.0] * count, "chromaticism": [0.03] * count,
+        "n_tokens": [1000] * count, "families": [[0, 1, 2]] * count, "source": ["s"] * count,
+    }  # fmt: skip
+    return pa.table(common | columns)
+
+
+def test_weights_by_hand() -> None:
+    """Polyphony 6 costs e, density 4 e^2, chromaticism .13 e, five families 4."""
+    table = labels(
+        polyphony=[1.0, 6.0, 4.0, 4.0, 4.0],
+        density=[0.5, 2.0, 4.0, 2.0, 2.0],
+        chromaticism=[0.0, 0.0, 0.0, 0.13, 0.0],
+        families=[[0], [0], [0, 1], [0, 1, 2], [0, 1, 2, 3, 4]],
+    )
+    weights = piece_weights(table, PLAIN)
+    assert weights.sum() == pytest.approx(1.0)
+    ratio = [1, np.exp(-1), np.exp(-2), np.exp(-1), 1 / 4]
+    np.testing.assert_allclose(weights / weights[0], ratio, rtol=1e-9)
+    half = piece_weights(table, DataConfig(prepared="", calm=0.5))
+    np.testing.assert_allclose(half / half[0], np.sqrt(ratio), rtol=1e-9)
+    none = piece_weights(table, DataConfig(prepared="", calm=0.0))
+    np.testing.assert_allclose(none, 0.2)
+
+
+def test_weights_of_length_and_source() -> None:
+    table = labels(n_tokens=[100, 1600, 100], source=["s", "s", "rare"])
+    config = DataConfig(prepared="", source_weights={"rare": 3.0})
+    weights = piece_weights(table, config)
+    np.testing.assert_allclose(weights / weights[0], [1, 8, 3])  # 16^.75 = 8
+
+
+def test_piece_without_bars_is_never_drawn() -> None:
+    weights = piece_weights(labels(density=[2.0, np.nan]), DataConfig(prepared=""))
+    assert weights.tolist() == [1.0, 0.0]
+    with pytest.raises(ValueError, match=r"every piece .* has weight 0"):
+        piece_weights(labels(source=["s"]), DataConfig(prepared="", source_weights={"s": 0.0}))
+
+
+@pytest.mark.parametrize("name", ["drop_attribute", "drop_all", "reorchestrate", "calm"])
+def test_shares_are_checked(name: str) -> None:
+    changed: dict[str, Any] = {name: 1.5}
+    with pytest.raises(ValueError, match=rf"data.{name}=1.5; legal are 0 to 1"):
+        replace(PLAIN, **changed)
+
+
+# ---------------------------------------------------------------- batches
+
+
+def test_collate_pads(rows, bins) -> None:
+    windows = EvaluationWindows(rows, VOCABULARY, bins, SIZE)
+    short = next(i for i in range(len(windows)) if len(windows[i]["ids"]) < SIZE)
+    samples = [windows[0], windows[short]]
+    batch: Batch = windows.collate(samples)
+    longest = max(len(sample["conditions"]) for sample in samples)
+    assert batch.ids_BT.shape == batch.targets_BT.shape == batch.bar_BT.shape == (2, SIZE)
+    assert batch.conditions_BKA.shape == (2, longest, len(CONDITIONS) + 1)
+    assert batch.palette_BF.shape == (2, len(FAMILIES))
+    for row, sample in enumerate(samples):
+        n = len(sample["ids"])
+        assert batch.ids_BT[row, : n - 1].tolist() == sample["ids"][:-1].tolist()[:SIZE]
+        assert batch.targets_BT[row, : n - 1].tolist() == sample["ids"][1:].tolist()
+        assert (batch.targets_BT[row, n - 1 :] == VOCABULARY.pad).all()
+        bars = len(sample["conditions"])
+        assert batch.conditions_BKA[row, :bars].tolist() == sample["conditions"].tolist()
+        assert (batch.conditions_BKA[row, bars:] == FREE).all()
+    assert (batch.bar_BT < longest).all()
+    pitches = sum((VOCABULARY.kind[s["ids"][1:]] == PITCH).sum() for s in samples)
+    assert int(batch.notes) == pitches
+    assert batch.ids_BT.dtype == batch.conditions_BKA.dtype == torch.int64
+
+
+def test_evaluation_counts_every_note(rows, bins, prepared: Path) -> None:
+    windows = EvaluationWindows(rows, VOCABULARY, bins, SIZE)
+    notes = sum(int(windows.collate([windows[i]]).notes) for i in range(len(windows)))
+    assert notes == sum(load_labels(prepared, "train")["n_notes"].to_pylist())
+
+
+# ---------------------------------------------------------------- loading
+
+
+def test_labels_are_in_the_order_of_rows(rows, prepared: Path) -> None:
+    assert load_labels(prepared, "train")["file"].to_pylist() == list(rows["file"])
+
+
+def test_missing_data_is_named(prepared: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"is not prepared: run scripts/prepare_data\.py"):
+        load_split(tmp_path, "train")
+    (tmp_path / "bins.json").touch()
+    with pytest.raises(ValueError, match="has no piece in its valid split: prepare more files"):
+        load_split(tmp_path, "valid")
