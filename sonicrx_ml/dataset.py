@@ -32,6 +32,7 @@ from sonicrx_ml.tokens import PITCH, PROGRAM, Vocabulary
 
 # Bars that remain, this one included: exact up to 16, then coarser. Bucket 0 is free.
 REMAINING_EDGES: Ints = np.array([*range(2, 18), 25, 33, 49, 65, 97])
+EDGE = 0.1  # share of training windows that are a piece's opening, and its ending
 # What a family may be re-orchestrated to in training: the corpus has few harps, pads and bells.
 SUBSTITUTES: Mapping[str, tuple[str, ...]] = {
     "piano": ("harp", "guitar", "bells", "pad", "organ"),
@@ -208,10 +209,18 @@ class TrainingWindows(Windows):
         return sample
 
     def _start(self, row: Mapping[str, Any], rng: np.random.Generator) -> int:
-        """A bar line, so that the window is nearly full of the piece; 0 is before `BOS`."""
-        latest = max(0, len(row["tokens"]) + 1 - self.size)
+        """A bar line from which the window is nearly full; 0 is before `BOS`.
+
+        The opening and the ending are drawn more often than they come (`EDGE` each): they are rare
+        in a long piece, and every piece composed has both.
+        """
         starts = np.concatenate([[0], row["bar_start"][1:] + 1])
-        return int(rng.choice(starts[: max(1, np.searchsorted(starts, latest, side="right"))]))
+        latest = max(0, len(row["tokens"]) + 1 - self.size)
+        ending = min(int(np.searchsorted(starts, latest)), len(starts) - 1)
+        draw = rng.random()
+        if draw < 2 * EDGE:
+            return 0 if draw < EDGE else int(starts[ending])
+        return int(rng.choice(starts[: ending + 1]))
 
     def _reorchestrate(self, sample: dict[str, Any], rng: np.random.Generator) -> None:
         if rng.random() >= self.config.reorchestrate:

@@ -96,8 +96,11 @@ def test_windows_start_at_bars_and_are_nearly_full(training) -> None:
     samples = [training()[i] for i in range(100)]
     starts = {int(sample["ids"][0]) for sample in samples}
     assert starts == {VOCABULARY.bos, VOCABULARY.bar}
-    assert min(len(sample["ids"]) for sample in samples) >= SIZE
-    assert {len(sample["ids"]) for sample in samples} <= {SIZE, SIZE + 1}
+    ends = [sample for sample in samples if sample["ids"][-1] == VOCABULARY.eos]
+    full = [sample for sample in samples if len(sample["ids"]) == SIZE + 1]
+    assert len(full) + len(ends) >= len(samples)
+    assert len(ends) >= 5
+    assert sum(sample["ids"][0] == VOCABULARY.bos for sample in samples) >= 5
 
 
 def test_pieces_are_drawn_by_weight(rows, bins) -> None:
