@@ -116,20 +116,30 @@ class Composer(nn.Module):
         weight = self.tokens.weight
         return Cache(weight.new_zeros(shape), weight.new_zeros(shape))
 
-    def step(self, ids_B: Tensor, injected: list[Tensor], cache: Cache) -> Tensor:
+    def inject(self, prescribed_BKD: Tensor) -> Tensor:
+        """What each layer adds for each bar's prescription, (layers, B, K, D)."""
+        return torch.stack([block.inject(prescribed_BKD) for block in self.blocks])
+
+    def step(self, ids_B: Tensor, injected_LBD: Tensor, cache: Cache) -> Tensor:
         """Logits (B, V) after one more token; the cache is a ring that forgets its oldest token.
 
-        injected : per layer, (B, D), what `block.inject` made of the current bar's prescription.
+        injected_LBD : per layer, what `inject` made of the current bar's prescription.
         """
         slot, seen = cache.length % cache.slots, min(cache.length + 1, cache.slots)
-        position = torch.tensor([cache.length], device=ids_B.device)
-        turn_TC = _turns(position, self.turn_TC.shape[1]).to(self.turn_TC)
+        turn_TC = self._turn_at(cache.length)
         x_BTD = self.tokens(ids_B)[:, None]
         for i, block in enumerate(self.blocks):
             store = (cache.keys[i], cache.values[i], slot, seen)
-            x_BTD = block(x_BTD, injected[i][:, None], turn_TC, store)
+            x_BTD = block(x_BTD, injected_LBD[i, :, None], turn_TC, store)
         cache.length += 1
         return self._logits(x_BTD)[:, 0]
+
+    def _turn_at(self, position: int) -> Tensor:
+        """Rotation (1, C) of one position, beyond the table too."""
+        if position < len(self.turn_TC):
+            return self.turn_TC[position : position + 1]
+        far = torch.tensor([position], device=self.turn_TC.device)
+        return _turns(far, self.turn_TC.shape[1] // 2).to(self.turn_TC)
 
     def _logits(self, x_BTD: Tensor) -> Tensor:
         return F.linear(self.norm(x_BTD), self.tokens.weight)
@@ -170,12 +180,11 @@ class Block(nn.Module):
     def _attend(
         self, x_BTD: Tensor, turn_TC: Tensor, store: tuple[Tensor, Tensor, int, int] | None
     ) -> Tensor:
-        q_BHTC, k_BHTC, v_BHTC = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part in self.qkv(x_BTD).chunk(3, dim=-1)
-        )
-        q_BHTC = _rotate(self.query_norm(q_BHTC), turn_TC)
-        k_BHTC = _rotate(self.key_norm(k_BHTC), turn_TC)
+        qkv_3BHTC = self.qkv(x_BTD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        scale_2C = torch.stack([self.query_norm.weight, self.key_norm.weight])
+        normal_2BHTC = F.rms_norm(qkv_3BHTC[:2], scale_2C.shape[1:])  # both norms at once
+        q_BHTC, k_BHTC = _rotate(normal_2BHTC * scale_2C[:, None, None, None], turn_TC).unbind()
+        v_BHTC = qkv_3BHTC[2]
         if store is None:
             y_BHTC = F.scaled_dot_product_attention(q_BHTC, k_BHTC, v_BHTC, is_causal=True)
         else:
@@ -194,16 +203,17 @@ def _hidden(width: int) -> int:
 
 
 def _turns(positions_T: Tensor, width: int) -> Tensor:
-    """Cosines and sines (T, C) of rotary positions, halves side by side; exact far out too."""
+    """What `_rotate` multiplies by at rotary positions, (T, 2 C); exact far out too."""
     speed = 10_000.0 ** (-torch.arange(width // 2, device=positions_T.device).double() * 2 / width)
     angle = positions_T[:, None] * speed
-    return torch.cat([angle.cos(), angle.sin()], dim=-1).float()
+    cos, sin = angle.cos(), angle.sin()
+    return torch.cat([cos, cos, -sin, sin], dim=-1).float()
 
 
-def _rotate(x_BHTC: Tensor, turn_TC: Tensor) -> Tensor:
-    cos, sin = turn_TC.chunk(2, dim=-1)
-    a, b = x_BHTC.chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+def _rotate(x: Tensor, turn_TC: Tensor) -> Tensor:
+    """Pairs (i, i + C/2) of the last axis turned by their angle at each position."""
+    near, far = turn_TC.chunk(2, dim=-1)
+    return x * near + x.roll(x.shape[-1] // 2, dims=-1) * far
 
 
 def _of_bar(vectors_BKD: Tensor, bar_BT: Tensor) -> Tensor:

@@ -344,9 +344,9 @@ def stream(
     ids = torch.full((batch,), vocabulary.bos)
     for _ in range(max(len(plan) for plan in plans) * (TOKENS_PER_BAR + 4) + 1):
         logits_BV = network.step(ids, state.bar.clamp(min=0)) / config.temperature
-        allowed_BV = torch.stack([rule.allowed(state).expand_as(logits_BV) for rule in rules]).all(
-            0
-        )
+        allowed_BV = rules[0].allowed(state)
+        for rule in rules[1:]:
+            allowed_BV = allowed_BV & rule.allowed(state)
         ended = (state.kind == EOS) | (state.bar >= limit)
         allowed_BV = torch.where(ended[:, None], state.kind_V == PAD, allowed_BV)
         assert allowed_BV.any(dim=1).all(), "the rules leave a stream no token"
@@ -369,7 +369,7 @@ class _Network:
             conditions_BKA = torch.cat([conditions_BKA, torch.zeros_like(conditions_BKA)])
             palette_BF = torch.cat([palette_BF, torch.zeros_like(palette_BF)])
         prescribed_BKD = composer.prescribe(conditions_BKA, palette_BF.to(composer.palette.weight))
-        self.injected = [block.inject(prescribed_BKD) for block in composer.blocks]
+        self.injected_LBKD = composer.inject(prescribed_BKD)
         self.rows = torch.arange(len(conditions_BKA))
         self.last_bar = conditions_BKA.shape[1] - 1
         self.cache = composer.new_cache(len(conditions_BKA))
@@ -378,8 +378,8 @@ class _Network:
         """Logits (B, V) of the next token."""
         copies = len(self.rows) // len(ids_B)
         bar = bar_B.clamp(max=self.last_bar).repeat(copies)
-        injected = [vectors_BKD[self.rows, bar] for vectors_BKD in self.injected]
-        logits_BV = self.composer.step(ids_B.repeat(copies), injected, self.cache)
+        injected_LBD = self.injected_LBKD[:, self.rows, bar]
+        logits_BV = self.composer.step(ids_B.repeat(copies), injected_LBD, self.cache)
         if copies == 1:
             return logits_BV
         told, free = logits_BV.chunk(2)

@@ -38,11 +38,10 @@ def inputs() -> tuple[torch.Tensor, ...]:
 def by_steps(composer, ids, bar, conditions, palette, slots=None):
     """Logits (B, T, V), one token at a time."""
     vectors = composer.prescribe(conditions, palette)
-    injected = [block.inject(vectors) for block in composer.blocks]
+    injected = composer.inject(vectors)
     cache, rows = composer.new_cache(len(ids), slots), torch.arange(len(ids))
     steps = [
-        composer.step(ids[:, t], [layer[rows, bar[:, t]] for layer in injected], cache)
-        for t in range(ids.shape[1])
+        composer.step(ids[:, t], injected[:, rows, bar[:, t]], cache) for t in range(ids.shape[1])
     ]
     return torch.stack(steps, dim=1)
 

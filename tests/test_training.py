@@ -233,7 +233,7 @@ def test_every_run_and_resumption_keeps_its_own_log(configure):
     cfg = configure("optim.max_steps=6", "resume=last")
     fit(cfg, monitor.loggers(cfg), monitor.callbacks(cfg))
     logs = [cfg.folder / "log" / f"version_{i}" / "metrics.csv" for i in (0, 1)]
-    first, second = (list(csv.DictReader(path.open())) for path in logs)
+    first, second = (list(csv.DictReader(path.read_text().splitlines())) for path in logs)
     steps = [[int(row["step"]) for row in rows if row["train/loss"]] for rows in (first, second)]
     assert steps == [[0, 1, 2], [3, 4, 5]]
     assert any(row[METRIC] for row in first)
