@@ -135,7 +135,7 @@ def _unknown(config: DictConfig, path: str = "") -> Iterator[str]:
     kind: Any = OmegaConf.get_type(config)
     legal = [field.name for field in fields(kind)] if is_dataclass(kind) else None
     for key in config:
-        name = f"{path}{key}"
+        name = path + str(key)
         if legal is not None and key not in legal:
             yield f"{name} (legal are {', '.join(legal)})"
         elif not OmegaConf.is_missing(config, key) and isinstance(config[key], DictConfig):

@@ -83,7 +83,7 @@ def test_saving_again_replaces_all_of_it(track, saved, tmp_path):
 
 def test_a_save_that_fails_leaves_the_older_track(track, saved, tmp_path, monkeypatch):
     folder = shutil.copytree(saved, tmp_path / "one")
-    monkeypatch.setattr(compose.audio, "save", lambda *_: 1 / 0)
+    monkeypatch.setattr(audio, "save", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         track.save(folder)
     assert {path.name for path in folder.iterdir()} == FILES

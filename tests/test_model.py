@@ -63,7 +63,8 @@ def test_steps_with_a_cache_equal_the_whole_at_once(composer, inputs):
 
 def test_a_full_ring_attends_to_the_last_slots_in_every_layer(composer, inputs, monkeypatch):
     slots = 7
-    stepped = by_steps(composer, *inputs, slots=slots)
+    ids, bar, conditions, palette = inputs
+    stepped = by_steps(composer, ids, bar, conditions, palette, slots)
     age = torch.arange(TOKENS)[:, None] - torch.arange(TOKENS)
     band = (age >= 0) & (age < slots)
     attend = F.scaled_dot_product_attention

@@ -127,7 +127,8 @@ def allowed_slowly(prefix, laid, masked):
         return {f"TimeSig_{meter}"} if masked else names_of("TimeSig")
     if last == "Pitch":
         return names_of("Duration")
-    family, position, pitch, used = None, -1, -1, []
+    family, position, pitch = None, -1, -1
+    used: list[str | None] = []
     for name in bar:
         kind, _, value = name.partition("_")
         if kind == "Position":
@@ -208,7 +209,7 @@ def due_families(prefix, laid, n_bars):
     return due
 
 
-KINDS = {}
+KINDS: dict[str, set[str]] = {}
 for name in VOCABULARY.names:
     KINDS.setdefault(name.split("_")[0], set()).add(name)
 
@@ -223,7 +224,7 @@ def test_masks_equal_rereading_the_stream(asked, masked, random):
     laid = plan(asked)
     rules = sampling.rules_for([laid], VOCABULARY)[: None if masked else 1]
     state = sampling.State(1, VOCABULARY)
-    prefix = []
+    prefix: list[str] = []
     for _ in range(50):
         allowed = torch.stack(
             [rule.allowed(state).expand(1, len(VOCABULARY)) for rule in rules]
@@ -306,9 +307,12 @@ def test_stream_logits_are_the_whole_model_s(bundle, monkeypatch):
     laid = [plan(p) for p in asked]
     seen = []
     draw = sampling._draw
-    monkeypatch.setattr(
-        sampling, "_draw", lambda logits, u, p: (seen.append(logits), draw(logits, u, p))[1]
-    )
+
+    def watched(logits, uniform, top_p):
+        seen.append(logits)
+        return draw(logits, uniform, top_p)
+
+    monkeypatch.setattr(sampling, "_draw", watched)
     for guidance in (0.0, 1.0, 2.0):
         seen.clear()
         config = dataclasses.replace(PLAIN, guidance=guidance)
