@@ -99,7 +99,7 @@ def measure(
         "articulation": _bar_mean(notes, bars, legato_ratio(notes)),
         "chromaticism": chromaticism(notes, bars, mode),
     }
-    flat = np.std(notes.velocity) < FLAT_VELOCITY
+    flat = len(notes) == 0 or np.std(notes.velocity) < FLAT_VELOCITY
     values["loudness"] = missing if flat else loudness_db(notes, bars)
     values["energy"] = (
         emotion.energy(onsets / seconds, 0.0, values["articulation"], values["register"])

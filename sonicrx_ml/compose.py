@@ -15,17 +15,20 @@ import json
 import platform
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 from sonicrx_ml import __version__, audio, canonical, report
 from sonicrx_ml.audio import Sound
 from sonicrx_ml.checkpoint import Bundle, replace_folder
 from sonicrx_ml.conformance import Report, judge
 from sonicrx_ml.expression import perform
-from sonicrx_ml.goals import evidence
+from sonicrx_ml.goals import evidence, goal_names, prescribe
 from sonicrx_ml.mastering import Mastering, master
 from sonicrx_ml.notes import Notes, write_midi
 from sonicrx_ml.plan import BarPlan, plan
@@ -115,16 +118,23 @@ def produce(
 ) -> Track:
     """Render, master and judge a composition."""
     prescription = composition.prescription
-    raw = audio.render(composition.midi, engine=engine, font=font, tail_s=TAIL_S + 1.0)
+    raw = audio.render(composition.midi, engine=engine, font=font, tail_s=TAIL_S)
+    seconds = prescription.duration_s + TAIL_S
     sound, mastering = master(
-        raw,
+        _at_least(raw, seconds),
         target_lufs=prescription.target_lufs,
         fade_out_s=TAIL_S,
-        end_s=min(raw.seconds, prescription.duration_s + TAIL_S),
+        end_s=seconds,
     )
     judged = judge(prescription, composition.midi, (sound.samples, sound.rate))
     manifest = _manifest(composition, bundle, sampling or SamplingConfig(), sound, mastering)
     return Track(composition, sound, mastering, judged, manifest)
+
+
+def _at_least(sound: Sound, seconds: float) -> Sound:
+    """The sound, with silence after it where it is shorter: a final silence is part of a track."""
+    short = max(0, round(seconds * sound.rate) - sound.samples.shape[1])
+    return replace(sound, samples=np.pad(sound.samples, ((0, 0), (0, short))))
 
 
 def _manifest(
@@ -149,13 +159,21 @@ def _manifest(
         "versions": {"sonicrx_ml": __version__, "python": platform.python_version()}
         | {name: version(name) for name in _PACKAGES},
         "machine": platform.machine(),
-        "reproduce": "same prescription.json, checkpoint, versions, font and machine give the same "
-        "MIDI and FLAC bytes: python scripts/sample.py prescription=prescription.json",
+        "threads": torch.get_num_threads(),
+        "reproduce": "python scripts/sample.py prescription=prescription.json, as a single take "
+        "with this checkpoint, sampling, engine, font and versions on the same machine and "
+        "threads, gives the same MIDI bytes",
     }
 
 
 def _evidence_mark(prescription: Prescription) -> str | None:
-    if prescription.goal is None:
+    """What is known of the goal, and its caution; a goal of somebody's own has none."""
+    if prescription.goal not in goal_names():
         return None
     found = evidence(prescription.goal)
-    return f"{found.strength}: {found.claim}"
+    preset = prescribe(prescription.goal, prescription.duration_s)
+    own = preset.to_dict() | {"seed": prescription.seed, "key": prescription.key}
+    mine = prescription.to_dict()
+    changed = sorted(name for name in mine | own if mine.get(name) != own.get(name))
+    note = f" Changed from the preset: {', '.join(changed)}." if changed else ""
+    return f"{found.strength}: {found.claim} {found.caution}{note}"

@@ -13,7 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from sonicrx_ml.attributes import REFERENCE_VELOCITY, legato_ratio
+from sonicrx_ml import emotion
+from sonicrx_ml.attributes import REFERENCE_VELOCITY, legato_ratio, measure
+from sonicrx_ml.keys import moving_sum
 from sonicrx_ml.notes import Bars, Floats, Ints, Notes
 from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.plan import BarPlan
@@ -37,7 +39,25 @@ def perform(notes: Notes, plan: BarPlan) -> Notes:
     played = _on_programs(played.transpose(plan.transposition), plan)
     played = release_restruck(articulate(played, bars, plan.targets["articulation"]))
     played = end_at(played, bars, plan.end_quarters)
-    return replace(played, velocity=velocities(played, bars, plan.loudness_db)).sort()
+    return replace(
+        played, velocity=velocities(played, bars, completing_loudness(played, plan))
+    ).sort()
+
+
+def completing_loudness(notes: Notes, plan: BarPlan) -> Floats:
+    """Loudness of each bar (dB) that completes the asked energy, given the composed notes.
+
+    What notes lack or exceed in energy over a phrase is made up for by dynamics, within the range
+    the energy model is valid for; where energy is open, the plan's loudness stays.
+    """
+    bars = plan.bars
+    composed = measure(notes, bars, mode=plan.mode or "major")["energy"]
+    missing = plan.targets["energy"] - composed
+    told = np.isfinite(missing)
+    sums = moving_sum(np.column_stack([np.where(told, missing, 0.0), told]), PHRASE_BARS)
+    phrase = sums[:, 0] / np.maximum(sums[:, 1], 1.0)
+    per_db = emotion.energy(1.0, 1.0, 1.0, 65.0) - emotion.energy(1.0, 0.0, 1.0, 65.0)
+    return np.clip(plan.loudness_db + phrase / per_db, *emotion.LOUDNESS_RANGE)
 
 
 def _on_programs(notes: Notes, plan: BarPlan) -> Notes:
