@@ -49,7 +49,7 @@ def test_k_weighting_is_the_standards_table_at_48_khz():
     np.testing.assert_allclose(acoustics.k_weighting(48_000).reshape(4, 3), table, atol=1e-8)
 
 
-TECH_3341 = {
+TECH_3341: dict[int, tuple[list[tuple[float, float]], float]] = {
     1: ([(-23, 20)], -23.0),
     2: ([(-33, 20)], -33.0),
     3: ([(-36, 10), (-23, 60), (-36, 10)], -23.0),

@@ -137,8 +137,8 @@ def test_drums_have_no_say():
     notes = chords(*MINOR_CADENCE * 2)
     drums = chords(*[[42, 47]] * 8, program=DRUMS)
     columns = ("onset", "duration", "pitch", "velocity", "program")
-    both = [np.concatenate([getattr(notes, c), getattr(drums, c)]) for c in columns]
-    assert estimate_key(Notes(*both)) == estimate_key(notes)
+    both = {c: np.concatenate([getattr(notes, c), getattr(drums, c)]) for c in columns}
+    assert estimate_key(Notes(**both)) == estimate_key(notes)
     assert not bar_histograms(drums, drums.bars()).any()
 
 
