@@ -149,8 +149,7 @@ def test_the_balance_of_instruments_is_fluidsynths():
 
 
 def test_a_gliding_tempo_can_be_measured_on_the_sound():
-    bars = np.arange(10)
-    tempo = TempoMap(bars * 4.0, np.linspace(80.0, 60.0, len(bars)).astype(np.float64))
+    tempo = TempoMap(np.arange(0.0, 40.0, 4.0), np.array([80.0 - 20.0 * i / 9 for i in range(10)]))
     beats = np.arange(40) * 1.0
     notes = Notes(
         onset=np.repeat(beats, 2),
