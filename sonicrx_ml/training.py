@@ -25,13 +25,14 @@ from typing import Any
 
 import datasets
 import lightning as L
+import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from sonicrx_ml import card, checkpoint
 from sonicrx_ml.dataset import (
@@ -254,12 +255,23 @@ class TrainingStream(IterableDataset[Batch]):
             yield self.windows.collate([self.windows[at + i] for i in range(self.batch_size)])
 
 
-class CorpusData(L.LightningDataModule):
-    """Loaders over a prepared folder. Resuming goes on with the training stream where it stopped.
+class Shard(Dataset[dict[str, Any]]):
+    """One rank's share of the validation windows; all are equally long, filled up with padding."""
 
-    With several devices, validation windows that do not divide among them are filled up with
-    repeated ones.
-    """
+    def __init__(self, windows: EvaluationWindows, rank: int, ranks: int) -> None:
+        self.windows, self.rank, self.ranks = windows, rank, ranks
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.windows) / self.ranks)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        at, last = index * self.ranks + self.rank, len(self.windows) - 1
+        sample = self.windows[min(at, last)]
+        return sample if at <= last else sample | {"ids": np.zeros_like(sample["ids"])}
+
+
+class CorpusData(L.LightningDataModule):
+    """Loaders over a prepared folder; resuming goes on where the training stream stopped."""
 
     def __init__(self, data: DataConfig, optim: OptimConfig, size: int, seed: int) -> None:
         super().__init__()
@@ -290,8 +302,9 @@ class CorpusData(L.LightningDataModule):
         rows = load_split(self.folder, "valid")
         limit = self.data.valid_windows
         windows = EvaluationWindows(rows, self.vocabulary, self.bins, self.size, limit=limit)
+        assert self.trainer is not None
         return DataLoader(
-            windows,
+            Shard(windows, self.trainer.global_rank, self.trainer.world_size),
             batch_size=self.optim.batch_size,
             collate_fn=windows.collate,
             num_workers=self.data.workers,
@@ -360,6 +373,7 @@ def new_trainer(
         check_val_every_n_epoch=None,
         log_every_n_steps=cfg.trainer.log_every,
         num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # the loaders share out the windows themselves
         enable_model_summary=False,
         enable_checkpointing=any(isinstance(c, Checkpoint) for c in callbacks),
         enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
