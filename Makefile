@@ -16,7 +16,7 @@ unexport VIRTUAL_ENV
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install sample test smoke lint types contracts unit format pins clean
+.PHONY: help install sample notebook picture test smoke lint types contracts unit format pins clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,12 @@ install: $(INSTALLED)  ## Make the virtual environment from the pinned versions
 
 sample: install  ## Compose, render and judge a first track (goal anxiety, 120 s)
 	$(BIN)/python scripts/sample.py goal=anxiety duration_s=120
+
+notebook: install  ## Open the clinician's notebook
+	$(BIN)/jupyter lab notebooks/clinician.ipynb
+
+picture: install  ## Draw the README's picture anew
+	$(BIN)/python docs/picture.py
 
 test: lint types contracts unit  ## Lint, types, import contracts, tests
 

@@ -146,14 +146,23 @@ def test_a_refused_take_leaves_no_older_report_beside_the_refusal(page, small):
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (Prescription(duration_s=1200, tempo=[84, 60], key="D", instruments=["strings"]),
-         "20 min, from 84 to 60 beats per minute, D major; strings"),
-        (Prescription(duration_s=45), "45 s, 72 beats per minute, any key; piano"),
-        (Prescription(duration_s=90, tempo=[[0, 80], [0.5, 60], [1, 76]], mode="minor",
-                      instruments=["warm_pad", "harp"], final_silence_s=5),
-         "1 min 30 s, from 80 to 60 to 76 beats per minute, any minor key, the last 5 s silent; "
-         "warm pad, harp"),
+        (
+            {"duration_s": 1200, "tempo": [84, 60], "key": "D", "instruments": ["strings"]},
+            "20 min, from 84 to 60 beats per minute, D major; strings",
+        ),
+        ({"duration_s": 45}, "45 s, 72 beats per minute, any key; piano"),
+        (
+            {
+                "duration_s": 90,
+                "tempo": [[0, 80], [0.5, 60], [1, 76]],
+                "mode": "minor",
+                "instruments": ["warm_pad", "harp"],
+                "final_silence_s": 5,
+            },
+            "1 min 30 s, from 80 to 60 to 76 beats per minute, any minor key, the last 5 s silent; "
+            "warm pad, harp",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_prescription_in_a_sentence(asked, said):
-    assert describe(asked) == said
+    assert describe(Prescription.from_dict(asked)) == said

@@ -1,0 +1,114 @@
+"""What a newcomer gets wrong on the command line is said in one line, with what would be right."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from sonicrx_ml import checkpoint
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    def run(script, *given):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [script, *given])
+        runpy.run_path(str(SCRIPTS / script), run_name="__main__")
+
+    return run
+
+
+@pytest.fixture
+def refused(run, capsys):
+    def refused(script, *given) -> str:
+        with pytest.raises(SystemExit) as stopped:
+            run(script, *given)
+        assert stopped.value.code == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        (line,) = printed.err.splitlines()
+        return line
+
+    return refused
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("key=H duration_s=30", "error: key 'H'; legal are C, Db, D"),
+        ("tempo=[300] duration_s=30", "error: tempo [300] is not a curve; legal are a number"),
+        ("tempo=[300,60] duration_s=30", "error: tempo 300 at fraction 0; legal are 40 to 210 BPM"),
+        ("instruments=[kazoo] duration_s=30", "error: instruments 'kazoo'; legal are piano"),
+        ("duration_s=5", "error: duration_s 5; legal are 10 to 7200 s"),
+        ("goal=joy", "error: goal 'joy'; legal are anxiety, stress"),
+        ("colour=blue", "error: unknown colour; legal are duration_s, goal"),
+        ("sampling.heat=2", "error: unknown sampling.heat; legal are temperature, top_p"),
+        ("sampling.top_p=2", "error: top_p 2.0; legal are 0.01 to 1.0"),
+        ("n=two", "error: Error merging override n=two: Value 'two' of type 'str' could not"),
+        ("key=F#", "error: cannot read key=F#; legal is name=value, quoted as in 'key=\"F#\"'"),
+        ("duration_s=30 checkpoint=nowhere", "error: nowhere is not a bundle: model.safetensors"),
+        ("prescription=missing.json", "error: missing.json: No such file or directory"),
+        ("", "error: duration_s is required; legal are 10 to 7200 s"),
+    ],
+)
+def test_sample_refuses_in_one_line(refused, given, said):
+    assert refused("sample.py", *given.split()).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{nope", "Expecting property name enclosed in double quotes: line 1"),
+        ("[1]", "a prescription is a JSON object, not list"),
+        ('{"duration_s": 30, "colour": "blue"}', "unknown control 'colour'; legal are"),
+        ('{"duration_s": 3}', "duration_s 3; legal are 10 to 7200 s"),
+    ],
+)
+def test_a_bad_prescription_file_is_named(refused, tmp_path, text, said):
+    (tmp_path / "mine.json").write_text(text)
+    assert refused("sample.py", "prescription=mine.json").startswith(f"error: mine.json: {said}")
+
+
+@pytest.mark.parametrize(
+    ("script", "given", "said"),
+    [
+        ("prepare_data.py", "", "error: required and not given: data.root"),
+        ("prepare_data.py", "data.root=nowhere out=here", "error: data.root='nowhere' is not a"),
+        ("train.py", "model=huge", "error: In 'train': Could not find 'model/huge'; legal are"),
+        ("train.py", "optim.lr=-1", "error: optim.lr=-1.0; it must be positive"),
+        ("train.py", "data=corpus", "error: data.prepared='data/corpus' is not a prepared folder"),
+        ("evaluate.py", "what=[looks]", "error: what=['looks']; legal are nats, suite"),
+        ("evaluate.py", "", "error: checkpoints/small is not a bundle"),
+    ],
+)
+def test_every_script_refuses_in_one_line(refused, script, given, said):
+    assert refused(script, *given.split()).startswith(said)
+
+
+def test_the_traceback_is_there_for_who_asks(run, monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(ValueError, match="key 'H'; legal are"):
+        run("sample.py", "key=H", "duration_s=30")
+
+
+def test_our_own_mistakes_keep_their_traceback(run, monkeypatch):
+    monkeypatch.setattr(checkpoint, "load", lambda folder: {}[folder])
+    with pytest.raises(KeyError):
+        run("sample.py", "duration_s=30")
+
+
+def test_sample_leaves_a_track_and_a_table(run, bundle, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoint, "load", lambda folder: bundle)
+    run("sample.py", "goal=grief", "duration_s=12", "n=2", "seed=5", "out=made")
+    printed = capsys.readouterr().out
+    folders = [path.relative_to(tmp_path) for path in (tmp_path / "made").iterdir()]
+    assert len(folders) == 2
+    for folder in folders:
+        assert f"track: {folder}" in printed
+        assert (tmp_path / folder / "report.html").is_file()
+    assert printed.count("asked attributes met") == 2
