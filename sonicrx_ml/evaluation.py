@@ -12,22 +12,25 @@ out, as it has none; their sample count says so.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import numpy as np
 from rich.progress import track
 
-from sonicrx_ml import __version__
+from sonicrx_ml import emotion
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.compose import compose, produce
 from sonicrx_ml.conformance import BarCurve, Report, Where, judge
 from sonicrx_ml.notes import Floats
+from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.sampling import SamplingConfig
 from sonicrx_ml.statistics import Estimate, Statistic, bootstrap, root_mean, spearman
@@ -37,6 +40,8 @@ TEMPO_EDGES = (40, 60, 70, 90, 110, 140, 160, 210)  # BPM, the bins of Text2midi
 CURVES = ("tempo", "energy", "density", "polyphony", "register", "articulation", "chromaticism")
 #: Attributes that move a whole piece.
 KNOBS = ("tempo", "mode", "energy", "density", "polyphony", "register", "articulation")
+#: Energy of what the network alone chose: see `effects`.
+AS_COMPOSED, COMPOSED_BPM = "energy as composed", 80.0
 
 T = TypeVar("T")
 Made: TypeAlias = tuple[bytes, Report]
@@ -49,7 +54,7 @@ class Column:
 
     name: str
     identity: str
-    """Everything that what it makes depends on, beside the prescription."""
+    """What its tracks depend on, beside the prescription and this package's code."""
     make: Callable[[Sequence[Prescription]], Sequence[Made]]
 
 
@@ -73,7 +78,7 @@ def composer_column(
             return [(c.midi, produce(c, bundle, sampling).report) for c in found]
         return [(c.midi, judge(c.prescription, c.midi)) for c in found]
 
-    identity = json.dumps([bundle.sha256, asdict(sampling), sound, __version__])
+    identity = json.dumps([bundle.sha256, asdict(sampling), sound])
     return Column(name, identity, make)
 
 
@@ -90,7 +95,8 @@ def run(
     """Make and judge every prescription of a suite once per seed, longest first.
 
     A finished track is a line of `out/<column>.jsonl` and a file in `out/<column>/`; it is not
-    made again while its prescription and the column's identity are the same.
+    made again while its prescription, the column's identity and the package's code, the judge's
+    included, are the same.
     """
     wanted = [
         (entry, replace(prescription, seed=1000 * seed + entry))
@@ -115,8 +121,18 @@ def spread(items: Sequence[T], limit: int) -> list[T]:
 
 
 def _key(column: Column, prescription: Prescription) -> str:
-    text = column.identity + prescription.to_json()
+    text = code_sha256() + column.identity + prescription.to_json()
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@functools.cache
+def code_sha256() -> str:
+    """SHA-256 of the package's sources and goals: other code may make, or judge, otherwise."""
+    found = sorted(files("sonicrx_ml").iterdir(), key=lambda path: path.name)
+    sources = [path for path in found if path.name.endswith((".py", "goals.toml"))]
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sources]
+    named = [path.name + digest for path, digest in zip(sources, digests, strict=True)]
+    return hashlib.sha256("".join(named).encode()).hexdigest()
 
 
 def _write(
@@ -183,13 +199,18 @@ def figures(judged: Sequence[Judged]) -> dict[str, Estimate]:
 def effects(judged: Sequence[Judged]) -> dict[str, dict[str, Estimate]]:
     """Spearman correlation over tracks of what is asked of one attribute with what all become.
 
-    The diagonal is control, what lies beside it is how much one knob moves another.
+    The diagonal is control, what lies beside it is how much one knob moves another. The realised
+    mode is that of the key estimated over all 24, so no transposition moves it. Tempo, articulation
+    and velocities of a performance are written, and the realised energy has them in it.
+    `AS_COMPOSED` has not: it is the energy of the onsets per beat and of the register before
+    transposition, played at `COMPOSED_BPM`, legato, at 0 dB.
     """
     asked = {name: np.array([_level(j.report, name, "asked") for j in judged]) for name in KNOBS}
     realised = {
         name: _filled(np.array([_level(j.report, name, "realised") for j in judged]))
         for name in KNOBS
     }
+    realised[AS_COMPOSED] = _filled(np.array([_composed_energy(j) for j in judged]))
     entries = np.array([j.entry for j in judged])
     table: dict[str, dict[str, Estimate]] = {}
     for knob in KNOBS:
@@ -198,9 +219,19 @@ def effects(judged: Sequence[Judged]) -> dict[str, dict[str, Estimate]]:
             name: bootstrap(
                 np.column_stack([asked[knob], realised[name]])[rows], spearman, entries[rows]
             )
-            for name in KNOBS
+            for name in realised
         }
     return table
+
+
+def _composed_energy(judged: Judged) -> float:
+    """Mean over bars of the energy without what plan and performance write."""
+    names = ("tempo", "density", "register")
+    tempo, density, register = (_bars(judged.report, name)[1] for name in names)
+    composed = register - plan(judged.prescription).transposition
+    energy = emotion.energy(density / tempo * COMPOSED_BPM, 0.0, 1.0, composed)
+    told = energy[np.isfinite(energy)]
+    return float(told.mean()) if len(told) else np.nan
 
 
 def _over_tracks(judged: Sequence[Judged], measure: Callable[[Report], float | None]) -> Estimate:

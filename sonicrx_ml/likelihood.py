@@ -4,6 +4,12 @@ Every token of the split is predicted once. The composer reads a piece in window
 end and forgets what came before each; the n-gram, fitted on the whole training split, keeps its
 context across them, so it is at no disadvantage. Nats are summed over tokens and divided by the
 notes (`Pitch` tokens) among them, which makes tokenisers comparable.
+
+The composer beats the n-gram by what it gains *told nothing*, as the n-gram is. The conditions that
+it is told are computed from the notes being predicted, so what it gains by them is what the
+prescription is worth, and no part of that comparison.
+
+Intervals are over works, the label table's `group`: pieces of a work are not independent.
 """
 
 from __future__ import annotations
@@ -11,11 +17,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow.compute as pc
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -30,7 +38,10 @@ from sonicrx_ml.notes import Floats, Ints
 from sonicrx_ml.statistics import Estimate, bootstrap, ratio
 from sonicrx_ml.tokens import PITCH, Ids, Vocabulary
 
-COMPOSER, FREE, NGRAM = "composer", "composer told nothing", "n-gram"
+COMPOSER, FREE, NGRAM = "composer told", "composer told nothing", "n-gram"
+GAIN, WORTH = "gain over the n-gram, told nothing", "what the prescription is worth"
+#: Modules that the composer's nats depend on, beside the weights.
+_MODULES = ("dataset", "labels", "likelihood", "model", "palette", "tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,8 @@ class Scores:
     tokens: Ints
     piece: Ints
     """Row of the split that the window is from."""
+    group: NDArray[np.str_]
+    """Work that the piece belongs to."""
     source: NDArray[np.str_]
     """Source of that piece."""
 
@@ -74,11 +87,11 @@ def score(
     def composed(windows: EvaluationWindows, name: str) -> Floats:
         return _cached(
             cache,
-            (name, bundle.sha256, *text),
+            (name, bundle.sha256, _code_sha256(), *text),
             lambda: composer_nats(bundle.composer, windows, batch_size, name),
         )
 
-    tokens = _streams(rows)
+    tokens, table = _streams(rows), load_labels(prepared, split)
     piece = np.array([piece for piece, _ in told.spans])
     return Scores(
         nats={
@@ -91,24 +104,27 @@ def score(
         notes=_sums(told, {i: vocabulary.kind[tokens[i]] == PITCH for i in piece}),
         tokens=_sums(told, {i: np.ones(len(tokens[i])) for i in piece}),
         piece=piece,
-        source=np.array(load_labels(prepared, split)["source"].to_pylist())[piece],
+        group=np.array(table["group"].to_pylist())[piece],
+        source=np.array(table["source"].to_pylist())[piece],
     )
 
 
 def estimates(scores: Scores) -> dict[str, Any]:
-    """Nats per note with intervals over pieces, what the composer gains, and the same by source."""
-    per_note = {name: _per_note(scores, nats) for name, nats in scores.nats.items()}
+    """Nats per note with intervals over works, what the composer gains, and the same by source."""
+    nats = scores.nats
+    per_note = {name: _per_note(scores, each) for name, each in nats.items()}
     gains = {
-        f"over {other}": _per_note(scores, scores.nats[other] - scores.nats[COMPOSER])
-        for other in (FREE, NGRAM)
+        GAIN: _per_note(scores, nats[NGRAM] - nats[FREE]),
+        WORTH: _per_note(scores, nats[FREE] - nats[COMPOSER]),
     }
     by_source = {}
     for source in np.unique(scores.source):
         rows = scores.source == source
         by_source[str(source)] = {
-            name: _per_note(scores, nats, rows) for name, nats in scores.nats.items()
+            name: _per_note(scores, each, rows) for name, each in nats.items()
         }
     return {
+        "works": len(np.unique(scores.group)),
         "pieces": len(np.unique(scores.piece)),
         "notes": int(scores.notes.sum()),
         "tokens": int(scores.tokens.sum()),
@@ -122,12 +138,20 @@ def estimates(scores: Scores) -> dict[str, Any]:
 def composer_nats(
     composer: Composer, windows: EvaluationWindows, batch_size: int, description: str = COMPOSER
 ) -> Floats:
-    """Nats of each window, (W,), on the composer's device."""
+    """Nats of each window, (W,), on the composer's device.
+
+    The longest windows come first, and a batch is cut to its longest: it has little padding.
+    """
     device = composer.tokens.weight.device
-    loader = DataLoader(windows, batch_size=batch_size, collate_fn=windows.collate)
+    order = np.argsort(-_lengths(windows), kind="stable")
+    loader = DataLoader(
+        windows, batch_size=batch_size, sampler=order.tolist(), collate_fn=windows.collate
+    )
     found = []
     for batch in track(loader, description):
         ids, targets, bar, conditions, palette = (part.to(device) for part in batch[:5])
+        longest = int((targets != windows.vocabulary.pad).sum(dim=1).max())
+        ids, targets, bar = (part[:, :longest] for part in (ids, targets, bar))
         logits_BTV = composer(ids, bar, conditions, palette)
         nats_BT = F.cross_entropy(
             logits_BTV.transpose(1, 2).float(),
@@ -136,7 +160,7 @@ def composer_nats(
             reduction="none",
         )
         found.append(nats_BT.double().sum(dim=1).cpu().numpy())
-    return np.concatenate(found)
+    return np.concatenate(found)[np.argsort(order)]
 
 
 def _ngram_nats(
@@ -158,6 +182,12 @@ def _streams(rows: datasets.Dataset) -> list[Ids]:
     return found
 
 
+def _lengths(windows: EvaluationWindows) -> Ints:
+    """Tokens of each window, (W,)."""
+    pieces = pc.list_value_length(windows.rows.data["tokens"]).to_numpy()
+    return np.array([min(pieces[i] - start, windows.size) for i, start in windows.spans])
+
+
 def _sums(windows: EvaluationWindows, per_token: Mapping[int, NDArray[Any]]) -> NDArray[Any]:
     """Sum over each window, (W,), of what each token of a piece counts."""
     size = windows.size
@@ -168,7 +198,7 @@ def _per_note(
     scores: Scores, nats: Floats, rows: NDArray[np.bool_] | slice = slice(None)
 ) -> Estimate:
     columns = np.stack([nats, scores.notes], axis=1)
-    return bootstrap(columns[rows], ratio, groups=scores.piece[rows])
+    return bootstrap(columns[rows], ratio, groups=scores.group[rows])
 
 
 def _cached(folder: Path, key: tuple[object, ...], make: Callable[[], Floats]) -> Floats:
@@ -183,6 +213,11 @@ def _cached(folder: Path, key: tuple[object, ...], make: Callable[[], Floats]) -
     return np.asarray(np.load(path, allow_pickle=False))
 
 
+def _code_sha256() -> str:
+    sources = [files("sonicrx_ml").joinpath(f"{name}.py").read_bytes() for name in _MODULES]
+    return hashlib.sha256(b"".join(sources)).hexdigest()
+
+
 def _check_vocabulary(vocabulary: Vocabulary, prepared: Path) -> None:
     found = Vocabulary.load(prepared / "vocabulary.json").fingerprint
     if found != vocabulary.fingerprint:
@@ -191,4 +226,5 @@ def _check_vocabulary(vocabulary: Vocabulary, prepared: Path) -> None:
         )
 
 
-__all__ = ["COMPOSER", "FREE", "NGRAM", "Scores", "composer_nats", "estimates", "score"]
+__all__ = ["COMPOSER", "FREE", "GAIN", "NGRAM", "WORTH", "Scores", "composer_nats", "estimates",
+           "score"]  # fmt: skip

@@ -26,7 +26,7 @@ _CELLS = 4_000_000  # weights held at a time
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure, its bootstrap interval, and the number of independent samples behind it.
+    """A figure, its bootstrap interval, and the number of groups that the interval is over.
 
     NaN where the figure is not defined: no samples, or no variation to correlate.
     """
@@ -35,6 +35,7 @@ class Estimate:
     low: float
     high: float
     n: int
+    """Independent samples: works, or prescriptions, however many pieces or takes each has."""
 
     def to_dict(self) -> dict[str, float | int | None]:
         """For JSON: None where the figure is not defined."""
@@ -55,7 +56,7 @@ def bootstrap(
 ) -> Estimate:
     """A statistic (default: the mean) with its percentile interval (Efron & Tibshirani 1993).
 
-    groups : (N,) which items belong together (the bars of a piece): whole groups are drawn, since
+    groups : (N,) which items belong together (the pieces of a work): whole groups are drawn, since
         items of a group are not independent. Default: every item on its own.
     """
     values = np.asarray(values, dtype=float)

@@ -1,6 +1,7 @@
 """The results of an evaluation as `results.json` and, for readers, as Markdown tables.
 
-A cell is a figure with its 95 % interval, then how many independent samples stand behind it.
+A cell is a figure with its 95 % interval, then how many independent samples (prescriptions, works)
+stand behind it. The sentences above a table say what its figures can and cannot show.
 """
 
 from __future__ import annotations
@@ -11,6 +12,26 @@ from pathlib import Path
 from typing import Any
 
 from sonicrx_ml.statistics import Estimate
+
+COLUMNS_NOTE = """\
+Every column is performed alike: `perform` writes the tempo map, the meter, the transposition to the
+asked tonic, the program of each family, articulation, dynamics (which make up for the energy that
+notes lack) and the end, to which the last sound is held. So tempo, meter and duration are exact in
+every column by writing. The column `raw` is bound only by the grammar of tokens: it leaves out the
+rules on palette, bars, register, scale, cadence and endings."""
+PUBLISHED_NOTE = """\
+The published figures are from other data, another protocol and text prompts; tempo and key are
+written here rather than composed."""
+EFFECTS_NOTE = """\
+Rank correlation over tracks, asked (rows) to realised. Mode in the column `raw` is the network's
+own: the transposition to the asked tonic is written, but the mode is estimated among all 24 keys,
+which no transposition changes. Tempo is written in every column, and so are the articulation and
+the velocities, which the realised energy has in it. `energy as composed` has none of them, nor the
+transposition: it is that of onsets per beat and register alone, in `raw` the network's own."""
+WORTH_NOTE = """\
+The conditions that the composer is told are computed from the notes being predicted: the gain over
+the n-gram is therefore that of the composer told nothing, as the n-gram is, and what being told
+adds is what the prescription is worth. Intervals are over works."""
 
 #: The best figures that others publish, and whose they are.
 PUBLISHED = {
@@ -53,8 +74,9 @@ def _likelihood_lines(found: Mapping[str, Any]) -> list[str]:
     names = list(found["nats_per_note"])
     rows = [["all", *map(str, found["nats_per_note"].values())]]
     rows += [[source, *map(str, row.values())] for source, row in found["by_source"].items()]
-    gains = [f"- gain {name}: {gain} nats per note" for name, gain in found["gain"].items()]
-    about = f"{found['pieces']} pieces, {found['notes']} notes, {found['tokens']} tokens."
+    gains = [f"- {name}: {gain} nats per note" for name, gain in found["gain"].items()]
+    counts = ", ".join(f"{found[name]} {name}" for name in ("works", "pieces", "notes", "tokens"))
+    about = f"{counts}. {WORTH_NOTE}"
     return ["## Nats per note", "", about, "", *gains, "", *_table(["source", *names], rows)]
 
 
@@ -64,7 +86,8 @@ def _conformance_lines(columns: Mapping[str, Mapping[str, Estimate]]) -> list[st
         [name, *(_cell(column.get(name)) for column in columns.values()), PUBLISHED.get(name, "")]
         for name in names
     ]
-    return ["## Conformance", "", *_table(["figure", *columns, "published"], rows)]
+    notes = [COLUMNS_NOTE, "", PUBLISHED_NOTE, ""]
+    return ["## Conformance", "", *notes, *_table(["figure", *columns, "published"], rows)]
 
 
 def _cell(estimate: Estimate | None) -> str:
@@ -72,10 +95,11 @@ def _cell(estimate: Estimate | None) -> str:
 
 
 def _effects_lines(columns: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> list[str]:
-    lines = ["## What moves what", "", "Rank correlation over tracks, asked (rows) to realised."]
+    lines = ["## What moves what", "", EFFECTS_NOTE]
     for name, table in columns.items():
         rows = [[knob, *map(str, row.values())] for knob, row in table.items()]
-        lines += ["", f"### {name}", "", *_table(["asked", *table], rows)]
+        realised = dict.fromkeys(name for row in table.values() for name in row)
+        lines += ["", f"### {name}", "", *_table(["asked", *realised], rows)]
     return lines
 
 

@@ -16,7 +16,7 @@ from sonicrx_ml import evaluation, goals, tables
 from sonicrx_ml.config import EvaluateConfig, plain, register
 from sonicrx_ml.conformance import judge
 from sonicrx_ml.evaluation import Column, effects, figures, run
-from sonicrx_ml.notes import Notes, write_midi
+from sonicrx_ml.notes import Notes, read_midi, write_midi
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import TONICS, Prescription
 from sonicrx_ml.statistics import bootstrap
@@ -112,7 +112,35 @@ def test_effects_show_which_knob_moves_what(tmp_path):
     assert table["energy"]["energy"].n == 0, "no energy was asked"
 
 
+def test_energy_as_composed_leaves_out_what_is_written(tmp_path):
+    suite = [
+        Prescription.from_dict({"duration_s": 20, "key": key, "mode": "major", "tempo": tempo,
+                                "energy": energy})
+        for key, tempo, energy in [("C", 60, 0.2), ("F", 84, 0.4), ("A", 100, 0.6), ("B", 120, 0.8)]
+    ]  # fmt: skip
+
+    def performed(prescription):
+        """The same chords per beat, moved to the key, louder where more energy is asked."""
+        notes = read_midi(obedient(prescription)).transpose(plan(prescription).transposition)
+        loudness = np.full(len(notes), int(127 * prescription.energy.points[0][1]))
+        return write_midi(replace(notes, velocity=loudness))
+
+    table = effects(run(suite, column(performed), tmp_path))
+    assert table["energy"]["energy"].value == 1.0
+    judged = run(suite, column(performed), tmp_path)
+    composed = [evaluation._composed_energy(j) for j in judged]
+    assert composed == pytest.approx([composed[0]] * 4, abs=0.01)
+
+
 # ---------------------------------------------------------------- running
+
+
+def test_tracks_are_made_and_judged_again_by_other_code(tmp_path, monkeypatch):
+    run(PLAIN[:1], column(obedient), tmp_path)
+    monkeypatch.setattr(evaluation, "code_sha256", lambda: "other")
+    made = []
+    run(PLAIN[:1], column(lambda p: made.append(p) or obedient(p)), tmp_path)
+    assert len(made) == 1
 
 
 def test_a_second_run_makes_only_what_is_missing(tmp_path):
@@ -160,6 +188,9 @@ def test_results_are_json_and_tables(tmp_path):
     assert "| attributes met (ASA) | 1 [1, 1] (4) |  | 0.776 MuseCoco |" in page
     assert "| failed | 0 [0, 0] (4) | 0.5 [0, 1] (2) |  |" in page
     assert "| b | abc | MIDI no notes |" in page
+    before, _, after = page.partition("| figure |")
+    assert "other data, another protocol and text prompts" in before.replace("\n", " ")
+    assert "energy as composed" in after
     read = json.loads((tmp_path / "results.json").read_text())
     assert read["conformance"]["a"]["failed"] == {"value": 0.0, "low": 0.0, "high": 0.0, "n": 4}
 

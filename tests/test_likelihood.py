@@ -10,6 +10,7 @@ from sonicrx_ml import likelihood, ngram
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.dataset import EvaluationWindows, condition_sizes, load_labels, load_split
 from sonicrx_ml.labels import Bins
+from sonicrx_ml.likelihood import Scores
 from sonicrx_ml.model import Composer, ModelConfig
 from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.shards import prepare_etudes
@@ -35,6 +36,19 @@ def bundle(prepared):
     return Bundle(composer.eval(), vocabulary, bins, "0" * 64, {})
 
 
+def invented(group):
+    """Three windows, each of a piece of its own, of 1, 2 and 3 notes."""
+    told = np.array([2.0, 1.0, 3.0])
+    return Scores(
+        {likelihood.COMPOSER: told, likelihood.FREE: told + 1, likelihood.NGRAM: told + 4},
+        notes=np.array([1, 2, 3]),
+        tokens=np.array([3, 6, 9]),
+        piece=np.arange(3),
+        group=np.array(group),
+        source=np.array(["etudes"] * 3),
+    )
+
+
 def pieces(prepared, split):
     return [row["tokens"] for row in load_split(prepared, split)]
 
@@ -45,7 +59,9 @@ def test_every_token_and_note_counts_once(prepared, bundle, tmp_path):
     found = likelihood.estimates(scores)
     assert found["tokens"] == sum(labels["n_tokens"].to_pylist())
     assert found["notes"] == sum(labels["n_notes"].to_pylist())
-    assert found["pieces"] == found["nats_per_note"][likelihood.NGRAM].n == len(labels)
+    assert found["pieces"] == len(labels)
+    assert found["works"] == found["nats_per_note"][likelihood.NGRAM].n
+    assert found["works"] == len(set(labels["group"].to_pylist()))
     assert set(found["by_source"]) == set(labels["source"].to_pylist())
 
 
@@ -79,15 +95,38 @@ def test_the_composer_is_summed_token_by_token(prepared, bundle):
 def test_free_is_not_told_and_sums_are_kept(prepared, bundle, tmp_path, monkeypatch):
     scores = likelihood.score(bundle, prepared, tmp_path, order=2, limit=4)
     assert not np.allclose(scores.nats[likelihood.COMPOSER], scores.nats[likelihood.FREE])
-    gain = likelihood.estimates(scores)["gain"]["over n-gram"].value
-    difference = scores.nats[likelihood.NGRAM] - scores.nats[likelihood.COMPOSER]
-    assert gain == pytest.approx(difference.sum() / scores.notes.sum())
     monkeypatch.setattr(likelihood, "composer_nats", None)  # would fail if it were called
     monkeypatch.setattr(ngram, "fit", None)
     again = likelihood.score(bundle, prepared, tmp_path, order=2, limit=4)
     assert {n: v.tolist() for n, v in again.nats.items()} == {
         n: v.tolist() for n, v in scores.nats.items()
     }
+
+
+def test_the_ngram_is_held_against_a_composer_that_is_told_as_little():
+    scores = invented(group=["a", "b", "c"])
+    found = likelihood.estimates(scores)
+    gains = {name: gain.value for name, gain in found["gain"].items()}
+    assert gains == {likelihood.GAIN: 1.5, likelihood.WORTH: 0.5}  # (18 - 9) / 6, (9 - 6) / 6
+
+
+def test_pieces_of_a_work_are_drawn_together():
+    apart = likelihood.estimates(invented(["a", "b", "c"]))["nats_per_note"][likelihood.COMPOSER]
+    together = likelihood.estimates(invented(["a", "a", "a"]))["nats_per_note"]
+    assert (apart.n, together[likelihood.COMPOSER].n) == (3, 1)
+    assert apart.low < apart.value < apart.high
+    found = together[likelihood.COMPOSER]
+    assert found.low == found.value == found.high, "one work: nothing to draw"
+
+
+def test_other_code_forgets_the_composers_sums_and_keeps_the_ngrams(
+    prepared, bundle, tmp_path, monkeypatch
+):
+    likelihood.score(bundle, prepared, tmp_path, order=2, limit=2)
+    monkeypatch.setattr(likelihood, "_code_sha256", lambda: "other")
+    monkeypatch.setattr(ngram, "fit", None)  # would fail if it were called
+    likelihood.score(bundle, prepared, tmp_path, order=2, limit=2)
+    assert len(list(tmp_path.glob("*.npy"))) == 1 + 2 * 2
 
 
 def test_another_vocabulary_is_refused(prepared, bundle, tmp_path):
