@@ -57,7 +57,7 @@ def test_bar_means_follow_the_asked_loudness():
     # the arch over four bars: half a sine at 1/8, 3/8, 5/8, 7/8, less its mean
     arch = np.sin(np.pi * np.array([1, 3, 5, 7]) / 8)
     arch = ARCH_DB * (arch - arch.mean())
-    np.testing.assert_allclose(bar_level(played, bars), asked + np.tile(arch, 2), atol=0.2)  # velocities are whole
+    np.testing.assert_allclose(bar_level(played, bars), asked + np.tile(arch, 2), atol=0.2)
     assert bar_level(played, bars)[:4].mean() == pytest.approx(-4.5, abs=0.1)
 
 
