@@ -138,8 +138,13 @@ def test_energy_as_composed_leaves_out_what_is_written(tmp_path):
 def test_tracks_are_made_and_judged_again_by_other_code(tmp_path, monkeypatch):
     run(PLAIN[:1], column(obedient), tmp_path)
     monkeypatch.setattr(evaluation, "code_sha256", lambda: "other")
-    made = []
-    run(PLAIN[:1], column(lambda p: made.append(p) or obedient(p)), tmp_path)
+    made: list[Prescription] = []
+
+    def watched(prescription: Prescription) -> bytes:
+        made.append(prescription)
+        return obedient(prescription)
+
+    run(PLAIN[:1], column(watched), tmp_path)
     assert len(made) == 1
 
 

@@ -136,9 +136,11 @@ def test_opening_and_ending_count():
 def test_drums_have_no_say():
     notes = chords(*MINOR_CADENCE * 2)
     drums = chords(*[[42, 47]] * 8, program=DRUMS)
-    columns = ("onset", "duration", "pitch", "velocity", "program")
-    both = {c: np.concatenate([getattr(notes, c), getattr(drums, c)]) for c in columns}
-    assert estimate_key(Notes(**both)) == estimate_key(notes)
+    onset, duration, pitch, velocity, program = (
+        np.concatenate([getattr(notes, c), getattr(drums, c)])
+        for c in ("onset", "duration", "pitch", "velocity", "program")
+    )
+    assert estimate_key(Notes(onset, duration, pitch, velocity, program)) == estimate_key(notes)
     assert not bar_histograms(drums, drums.bars()).any()
 
 
