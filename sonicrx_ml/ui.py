@@ -59,7 +59,7 @@ class ClinicianPage(widgets.VBox):
             self.goal, self.minutes, self.key, self.mode, self.instruments, self.seed
         )  # fmt: skip
         super().__init__([
-            widgets.HTML(f"<h2>SonicRx listening plan</h2><p>{escape(WORDING)}</p>"),
+            widgets.HTML(f"<p>{escape(WORDING)}</p>"),
             widgets.HBox(
                 [
                     widgets.VBox([*self._controls, self.generate]),
