@@ -2,8 +2,9 @@
 
     python benchmarks/speed.py [--checkpoint checkpoints/small] [--repeats 5]
 
-Every figure is a median over repeats of wall time; ratios compare two rows of one run, so they hold
-when the machine is slower. Writes `benchmarks/speed.md` and `speed.json`.
+Tokenizing and sampling are medians over repeats of wall time; the cacheless network and the track
+of two minutes are timed once. Ratios compare two rows of one run, so they hold when the machine is
+slower. Writes `benchmarks/speed.md` and `speed.json`.
 """
 
 from __future__ import annotations

@@ -72,8 +72,9 @@ ATTRIBUTES = (
 )
 NAMES = tuple(attribute.name for attribute in ATTRIBUTES)
 
-_MAJOR = np.isin(np.arange(12), (0, 2, 4, 5, 7, 9, 11))
-_MINOR = _MAJOR | (np.arange(12) == 8)  # A natural minor and G sharp
+_DIATONIC = np.isin(np.arange(12), (0, 2, 4, 5, 7, 9, 11))
+# Pitch classes of C major, and of A minor: natural, and the raised seventh.
+SCALES = {"major": _DIATONIC, "minor": _DIATONIC | (np.arange(12) == 8)}
 
 
 def measure(
@@ -153,7 +154,7 @@ def chromaticism(notes: Notes, bars: Bars, mode: str) -> Floats:
     """Share of note time outside the scale in each bar; NaN for a bar without notes."""
     histogram = keys.bar_histograms(notes, bars)
     total = histogram.sum(axis=1)
-    outside = histogram[:, ~(_MAJOR if mode == "major" else _MINOR)].sum(axis=1)
+    outside = histogram[:, ~SCALES[mode]].sum(axis=1)
     return np.divide(outside, total, out=np.full(len(bars), np.nan), where=total > 0)
 
 

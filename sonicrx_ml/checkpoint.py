@@ -153,7 +153,7 @@ def _check(config: Mapping[str, Any], vocabulary: Vocabulary, bins: Bins) -> Non
         "vocabulary of this version": (vocabulary.fingerprint, Vocabulary.build().fingerprint),
         "conditions": (config["conditions"].get("names"), list(CONDITIONS)),
         "bins": (config["conditions"].get("sizes"), list(condition_sizes(bins))),
-        "families": (config["families"], dict(FAMILIES)),
+        "families": (list(config["families"].items()), list(FAMILIES.items())),
     }
     for name, (found, expected) in agreed.items():
         if found != expected:

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sonicrx_ml.attributes import SCALES
 from sonicrx_ml.canonical import GRID, Gridded
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.dataset import remaining_bucket
@@ -29,6 +30,7 @@ from sonicrx_ml.tokens import (
     BOS,
     DURATION,
     EOS,
+    FOLLOWS,
     METER,
     PAD,
     PITCH,
@@ -54,7 +56,8 @@ class SamplingConfig:
     guidance: float = 1.5
     """Classifier-free guidance: 1 is the plain conditional model, above it exaggerates."""
     masked: bool = True
-    """False leaves only the grammar: the raw model's own tempo of bars, palette and ending."""
+    """False leaves only the grammar: palette, bars, register, scale and ending are the model's own.
+    Tempo, meter, key and the second of the end are written in performance all the same."""
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -120,21 +123,10 @@ class Rule(Protocol):
 class Grammar:
     """A decodable stream: tokens in order, time and pitch rising, no family twice at an onset."""
 
-    _FOLLOWS: ClassVar = {
-        BOS: (BAR,),
-        BAR: (METER,),
-        METER: (POSITION, BAR, EOS),
-        POSITION: (PROGRAM, PITCH),
-        PROGRAM: (PITCH,),
-        PITCH: (DURATION,),
-        DURATION: (POSITION, PROGRAM, PITCH, BAR, EOS),
-        EOS: (PAD,),
-    }
-
     def __init__(self, vocabulary: Vocabulary) -> None:
-        kinds = max(self._FOLLOWS) + 2
+        kinds = len(FOLLOWS)
         table = torch.zeros(kinds, kinds, dtype=torch.bool)
-        for kind, following in self._FOLLOWS.items():
+        for kind, following in FOLLOWS.items():
             table[kind, list(following)] = True
         self.follows_KV = table[:, torch.from_numpy(vocabulary.kind)]
 
@@ -252,8 +244,6 @@ class Ensemble:
         return ~held | enters_BV
 
 
-_DIATONIC = torch.isin(torch.arange(12), torch.tensor([0, 2, 4, 5, 7, 9, 11]))
-_SCALES = {"major": _DIATONIC, "minor": _DIATONIC | (torch.arange(12) == 8)}
 _TRIADS = {"major": (0, 4, 7), "minor": (9, 0, 4)}
 
 
@@ -271,7 +261,7 @@ class Scale:
             if plan.mode is not None:
                 asked = torch.from_numpy(plan.targets["chromaticism"]).float()
                 self.share_BK[row, : len(plan)] = asked.nan_to_num(torch.inf)
-                self.outside_BC[row] = ~_SCALES[plan.mode]
+                self.outside_BC[row] = ~torch.from_numpy(SCALES[plan.mode])
 
     def allowed(self, state: State) -> Tensor:
         bar = state.bar.clamp(0, self.share_BK.shape[1] - 1)[:, None]
