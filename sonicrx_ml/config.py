@@ -23,7 +23,6 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from sonicrx_ml.prescription import CONTROLS
 from sonicrx_ml.sampling import SamplingConfig
-from sonicrx_ml.training import TrainConfig
 
 T = TypeVar("T")
 
@@ -104,13 +103,9 @@ class EvaluateConfig:
             raise ValueError(f"what={self.what}; legal are nats, suite or both")
 
 
-def register() -> None:
-    """Make the schemas known to Hydra as `prepare_schema`, `train_schema`, ..."""
-    store = ConfigStore.instance()
-    store.store("prepare_schema", PrepareConfig)
-    store.store("train_schema", TrainConfig)
-    store.store("sample_schema", SampleConfig)
-    store.store("evaluate_schema", EvaluateConfig)
+def register(name: str, kind: type) -> None:
+    """Make the schema of a root config known to Hydra, as `<name>_schema`."""
+    ConfigStore.instance().store(f"{name}_schema", kind)
 
 
 def plain(config: DictConfig, kind: type[T]) -> T:
@@ -148,7 +143,7 @@ def entry(name: str, kind: type[T]) -> Callable[[Callable[[T], None]], Callable[
     What a user can mend is said in one line, with exit code 2; where HYDRA_FULL_ERROR is set, with
     its traceback.
     """
-    register()
+    register(name, kind)
     refusals = nullcontext if "HYDRA_FULL_ERROR" in os.environ else _refusals
 
     def decorate(main: Callable[[T], None]) -> Callable[[], None]:

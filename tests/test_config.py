@@ -31,7 +31,8 @@ GROUPS = sorted(
     if path.parent.name != "suite"
 )
 
-register()
+for root, (kind, _) in ROOTS.items():
+    register(root, kind)
 
 
 def compose(root, *overrides):

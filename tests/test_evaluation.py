@@ -209,7 +209,7 @@ def test_every_entry_is_a_legal_prescription():
 
 
 def composed(*overrides):
-    register()
+    register("evaluate", EvaluateConfig)
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return plain(compose("evaluate", list(overrides)), EvaluateConfig)
 

@@ -57,7 +57,7 @@ def test_commands_are_legal(command):
     assert python == "python"
     assert (ROOT / script).is_file()
     root, kind = SCRIPTS[Path(script).stem]
-    register()
+    register(root, kind)
     with hydra.initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         assert isinstance(plain(hydra.compose(root, overrides), kind), kind)
 

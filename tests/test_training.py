@@ -48,7 +48,7 @@ SMALL = (
     "trainer.valid_every=3", "trainer.log_every=1", "data.valid_windows=8", "data.etudes=0",
 )  # fmt: skip
 
-register()
+register("train", TrainConfig)
 
 
 @pytest.fixture
