@@ -9,8 +9,8 @@ from pathlib import Path
 from sonicrx_ml import checkpoint
 from sonicrx_ml.compose import compose
 from sonicrx_ml.conformance import judge
+from sonicrx_ml.drawing import picture
 from sonicrx_ml.goals import prescribe
-from sonicrx_ml.report import picture
 
 
 def main(folder: str = "checkpoints/small", seed: str = "7") -> None:

@@ -26,7 +26,7 @@ import torch
 from sonicrx_ml import __version__, audio, canonical, report
 from sonicrx_ml.audio import Sound
 from sonicrx_ml.checkpoint import Bundle, replace_folder
-from sonicrx_ml.conformance import Report, judge
+from sonicrx_ml.conformance import judge
 from sonicrx_ml.expression import perform
 from sonicrx_ml.goals import evidence, goal_names, prescribe
 from sonicrx_ml.mastering import Mastering, master
@@ -34,6 +34,7 @@ from sonicrx_ml.notes import Notes, write_midi
 from sonicrx_ml.plan import BarPlan, plan
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.sampling import SamplingConfig, sample
+from sonicrx_ml.verdicts import Report
 
 TAIL_S = 3.0  # what rings on after the asked end, faded out
 _PACKAGES = ("torch", "numpy", "miditok", "pretty_midi", "symusic")

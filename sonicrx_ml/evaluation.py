@@ -28,12 +28,13 @@ from rich.progress import track
 from sonicrx_ml import emotion
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.compose import compose, produce
-from sonicrx_ml.conformance import BarCurve, Report, Where, judge
+from sonicrx_ml.conformance import judge
 from sonicrx_ml.notes import Floats
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.sampling import SamplingConfig
 from sonicrx_ml.statistics import Estimate, Statistic, bootstrap, root_mean, spearman
+from sonicrx_ml.verdicts import BarCurve, Report, Where
 
 TEMPO_EDGES = (40, 60, 70, 90, 110, 140, 160, 210)  # BPM, the bins of Text2midi
 #: Attributes that have a value in every bar.

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from sonicrx_ml import audio, compose, sampling
-from sonicrx_ml.conformance import Report
 from sonicrx_ml.goals import prescribe
 from sonicrx_ml.notes import read_midi
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.sampling import SamplingConfig
+from sonicrx_ml.verdicts import Report
 
 FILES = {
     "track.mid", "track.flac", "prescription.json", "report.json", "report.html", "manifest.json",

@@ -14,16 +14,13 @@ from hypothesis import strategies as st
 
 from sonicrx_ml import emotion
 from sonicrx_ml.acoustics import integrated_loudness
-from sonicrx_ml.conformance import (
-    TOLERANCES,
-    Report,
-    _quarters,
-    judge,
-    phrase_means,
-)
+from sonicrx_ml.case import _quarters
+from sonicrx_ml.conformance import judge
 from sonicrx_ml.notes import DRUMS, Meter, Notes, TempoMap, write_midi
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import CONTROLS, Prescription
+from sonicrx_ml.tolerances import TOLERANCES
+from sonicrx_ml.verdicts import Report, phrase_means
 
 BARS, SECONDS = 16, 64.0
 # D G A D; strings hold root and third, the piano walks through the chord in quarters.

@@ -14,10 +14,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from sonicrx_ml.conformance import Report, Series, judge
+from sonicrx_ml.conformance import judge
+from sonicrx_ml.drawing import picture, ticks
 from sonicrx_ml.notes import Notes, TempoMap, write_midi
 from sonicrx_ml.prescription import Prescription
-from sonicrx_ml.report import WORDING, picture, summary, ticks, write_html
+from sonicrx_ml.report import WORDING, summary, write_html
+from sonicrx_ml.verdicts import Report, Series
 
 VOID = {"meta", "br", "img", "input", "link", "path", "rect", "line"}
 SVG = "{http://www.w3.org/2000/svg}"

@@ -1,0 +1,171 @@
+"""A prescription and the track to hold against it: everything that the judge measures.
+
+The asked bars are laid over the realised piece as spans of seconds: music with another tempo or
+meter is compared with what was asked at the same moment. Notes that begin after the asked end count
+for the duration only. A bar that cannot tell (a rest has no register) is NaN. Units are those of
+`prescription.CONTROLS`: density in onsets per second, register as it sounds.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonicrx_ml import acoustics, attributes, emotion, keys
+from sonicrx_ml.notes import DRUMS, Bars, Floats, Notes, TempoMap
+from sonicrx_ml.plan import BarPlan
+from sonicrx_ml.prescription import Prescription
+
+Sound: TypeAlias = tuple[NDArray[np.floating], int]
+"""Samples (n,) or (2, n), full scale 1.0, and their rate in Hz."""
+
+SILENT_BELOW = -40.0  # LU re the target loudness; what is softer counts as silence [E]
+TEMPO_WINDOW_S = 16.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A prescription and the track to hold against it; each measurement is made once, on demand."""
+
+    prescription: Prescription
+    plan: BarPlan
+    notes: Notes
+    sound: Sound | None = None
+
+    def target(self, name: str) -> Floats:
+        """Asked value of each bar in the prescription's units; NaN where open."""
+        if name == "density":
+            return self.plan.targets[name] * self.plan.bpm / 60.0
+        if name == "register":
+            return self.plan.targets[name] + self.plan.transposition
+        if name == "energy" and self.prescription.energy is not None:
+            edges = self.plan.seconds / self.prescription.music_s
+            return self.prescription.energy.means(edges)
+        return self.plan.targets[name]
+
+    @functools.cached_property
+    def edges(self) -> Floats:
+        """Asked bar lines (and the asked end) in quarters of the realised piece."""
+        return _quarters(self.notes.tempo, self.plan.seconds)
+
+    @functools.cached_property
+    def bars(self) -> Bars:
+        """The asked bars on the page of the realised piece, with its own meters.
+
+        A note that begins up to 1/32 of a quarter early belongs to the bar that it anticipates.
+        """
+        starts = np.array([meter.start for meter in self.notes.meters])
+        found = np.searchsorted(starts, self.edges[:-1] + attributes.SIMULTANEOUS, side="right")
+        meters = tuple(self.notes.meters[index] for index in (found - 1).clip(0))
+        return Bars(self.edges - attributes.SIMULTANEOUS, meters)
+
+    @functools.cached_property
+    def played(self) -> Notes:
+        """The pitched notes that begin within the asked bars."""
+        inside = self.notes.onset < self.bars.edges[-1]
+        return self.notes.select(inside & (self.notes.program != DRUMS))
+
+    @functools.cached_property
+    def key(self) -> keys.Key:
+        return keys.estimate_key(self.notes)
+
+    @functools.cached_property
+    def measured(self) -> dict[str, Floats]:
+        """Every attribute of each asked bar, in the prescription's units.
+
+        Chromaticism is held against the asked key, or the key heard where none is asked.
+        """
+        seconds = np.diff(self.plan.seconds)
+        felt_beats = np.diff(self.edges) / [meter.felt_beat for meter in self.bars.meters]
+        shift, mode = -self.plan.transposition, self.plan.mode
+        if self.prescription.key is None or mode is None:
+            shift, mode = self.key.to_canonical, self.key.mode
+        found = attributes.measure(self.played.transpose(shift), self.bars, mode=mode)
+        onsets = attributes.onset_counts(self.played, self.bars) / seconds
+        dynamics = attributes.loudness_db(self.played, self.bars)
+        register = found["register"] - shift
+        energy = emotion.energy(onsets, dynamics, found["articulation"], register)
+        return found | {
+            "tempo": 60.0 * felt_beats / seconds,
+            "density": onsets,
+            "polyphony": np.where(found["polyphony"] > 0, found["polyphony"], np.nan),
+            "register": register,
+            "dynamics": dynamics,
+            "energy": energy,
+        }
+
+    @functools.cached_property
+    def longest_silence(self) -> float:
+        """Longest rest before the last release, in asked bars; later ones as long as the last."""
+        notes = self.notes
+        order = np.argsort(notes.onset)
+        reach = np.maximum.accumulate(np.append(0.0, notes.release[order]))[:-1]
+        ends = notes.tempo.seconds(np.stack([reach, notes.onset[order]]))
+        last = self.plan.seconds[-1] - self.plan.seconds[-2]
+        beyond = np.maximum(ends - self.plan.seconds[-1], 0.0) / last
+        bars = np.interp(ends, self.plan.seconds, np.arange(len(self.plan) + 1.0)) + beyond
+        return float(np.max(bars[1] - bars[0]).clip(0.0))
+
+    # ------------------------------------------------------------ on the sound
+
+    @property
+    def _sound(self) -> Sound:
+        assert self.sound is not None, "rows on sound are judged only where there is a sound"
+        return self.sound
+
+    @property
+    def sound_seconds(self) -> float:
+        samples, rate = self._sound
+        return samples.shape[-1] / rate
+
+    @functools.cached_property
+    def sound_tempo(self) -> Floats:
+        """Felt tempo of each asked bar, heard within 8 % of the asked one; NaN where none is."""
+        samples, rate = self._sound
+        music = samples[..., : round(self.prescription.music_s * rate)]
+        window = min(TEMPO_WINDOW_S, music.shape[-1] / rate - 0.5)
+        if window < TEMPO_WINDOW_S / 2:
+            return np.full(len(self.plan), np.nan)
+        centres = (self.plan.seconds[:-1] + self.plan.seconds[1:]) / 2
+        quarters = self.plan.bpm * self.plan.bars.meters[0].felt_beat
+        expected = acoustics.Curve(centres, quarters, "BPM")
+        heard = acoustics.tempo_near(music, rate, expected, window_s=window)
+        ratio = heard.values / expected.at(heard.times)
+        return self.plan.bpm * ratio[_nearest(heard.times, centres)]
+
+    @functools.cached_property
+    def loudness(self) -> float:
+        return acoustics.integrated_loudness(*self._sound)
+
+    @functools.cached_property
+    def true_peak(self) -> float:
+        return acoustics.true_peak(*self._sound)
+
+    @functools.cached_property
+    def power(self) -> Floats:
+        """K-weighted power of every 100 ms of the sound (BS.1770-5)."""
+        samples, rate = self._sound
+        return acoustics.window_power(samples, rate, acoustics.STEP_S)
+
+    @functools.cached_property
+    def final_silence(self) -> float:
+        """Seconds at the end of the sound that stay 40 LU below the target loudness."""
+        audible = acoustics.lufs(self.power) > self.prescription.target_lufs + SILENT_BELOW
+        last = np.flatnonzero(audible).max(initial=-1)
+        return self.sound_seconds - acoustics.STEP_S * (float(last) + 1.0)
+
+
+def _quarters(tempo: TempoMap, seconds: Floats) -> Floats:
+    """Inverse of `TempoMap.seconds` for times from 0 up."""
+    starts = tempo.seconds(tempo.start)
+    segment = np.searchsorted(starts, seconds, side="right") - 1
+    return tempo.start[segment] + (seconds - starts[segment]) * tempo.bpm[segment] / 60.0
+
+
+def _nearest(times: Floats, wanted: Floats) -> NDArray[np.int64]:
+    """Index of the time (rising) nearest to each wanted one."""
+    return np.searchsorted((times[1:] + times[:-1]) / 2, wanted)

@@ -1,0 +1,160 @@
+"""How far a track may be from its prescription: one row per attribute and place of measurement.
+
+A row of `TOLERANCES` says what is asked, what is measured, how the two are compared, how far they
+may differ, and why. Tolerances marked [E] are engineering choices; they were set from what a
+listener could notice, before any track was judged. Where a row has a `phrase`, means over so many
+bars are compared, since one bar's density or register is the composer's business and the model of
+perceived emotion behind these attributes was fitted to excerpts of several bars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import pretty_midi
+
+from sonicrx_ml.case import Case
+from sonicrx_ml.notes import DRUMS, Floats
+from sonicrx_ml.palette import PALETTE
+from sonicrx_ml.prescription import OPEN_METER, TONICS, Prescription
+from sonicrx_ml.verdicts import RING_S, Rule, Where
+
+Value: TypeAlias = float | str | tuple[str, ...] | Floats | None
+
+PHRASE = 4  # bars over which a listener hears density, register and the like [E]
+TRUE_PEAK_CEILING = -1.0  # dBTP, EBU R 128
+LONGEST_SILENCE = 2.0  # bars [E]
+
+_NAME_OF_PROGRAM = {program: name for name, (program, _) in PALETTE.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """A row of the table: what is asked, what is measured, and how far they may differ."""
+
+    attribute: str
+    where: Where
+    unit: str
+    rule: Rule
+    tolerance: float | None
+    """Largest error that passes; None: reported without a verdict."""
+    control: str | None
+    """The control that asks for it; None: a limit that holds for every track."""
+    asked: Callable[[Case], Value]
+    realised: Callable[[Case], Value]
+    source: str
+    """Where definition and tolerance come from; [E] marks an engineering choice."""
+    phrase: int = 1
+    """Curves: bars over which they are averaged before they are compared."""
+
+    def is_asked(self, prescription: Prescription) -> bool:
+        """Open controls are None; a final silence of 0 s is none."""
+        return self.control is None or bool(getattr(prescription, self.control))
+
+
+def _curve(
+    name: str, unit: str, rule: Rule, tolerance: float, source: str, phrase: int = PHRASE
+) -> Tolerance:
+    """A row of a per-bar attribute on notes that has a control of its own."""
+    return Tolerance(
+        name, "notes", unit, rule, tolerance, name,
+        lambda case: case.target(name), lambda case: case.measured[name], source, phrase,
+    )  # fmt: skip
+
+
+def _asked_key(case: Case) -> str | None:
+    return case.prescription.key and f"{case.prescription.key} {case.plan.mode}"
+
+
+def _heard_key(case: Case) -> str:
+    return f"{TONICS[case.key.tonic]} {case.key.mode}"
+
+
+def _heard_key_or_relative(case: Case) -> str:
+    """The asked key where the one heard is it or its relative, which shares its scale."""
+    home = TONICS[-case.key.to_canonical % 12]
+    same_scale = {f"{home} major", f"{TONICS[(TONICS.index(home) + 9) % 12]} minor"}
+    asked = _asked_key(case)
+    return asked if asked in same_scale else _heard_key(case)
+
+
+def _meters(case: Case) -> str:
+    return ", ".join(dict.fromkeys(map(str, case.notes.meters)))
+
+
+def _programs(case: Case) -> tuple[str, ...]:
+    return tuple(map(instrument_name, case.plan.programs.values()))
+
+
+def _instruments(case: Case) -> tuple[str, ...]:
+    return tuple(instrument_name(int(p)) for p in np.unique(case.notes.program))
+
+
+def instrument_name(program: int) -> str:
+    """Palette name of a General MIDI program, else the name that General MIDI gives it."""
+    if program == DRUMS:
+        return "percussion"
+    name = _NAME_OF_PROGRAM.get(program)
+    return name or pretty_midi.program_to_instrument_name(program).lower()
+
+
+# fmt: off
+TOLERANCES: tuple[Tolerance, ...] = (
+    Tolerance("duration", "notes", "s", "within", 0.5, "duration_s",
+              lambda case: case.prescription.music_s, lambda case: case.notes.end_seconds,
+              "last release against duration less final silence; [E] under a beat at calm tempi"),
+    _curve("tempo", "BPM", "within %", 2.0,
+           "just noticeable is 1.5 to 3 % (Drake & Botte 1993)", phrase=1),
+    Tolerance("key", "notes", "", "same", 0.0, "key",
+              lambda case: case.prescription.key, lambda case: TONICS[case.key.tonic],
+              "tonic; profiles of Albrecht & Shanahan 2013"),
+    Tolerance("mode", "notes", "", "same", 0.0, "mode",
+              lambda case: case.plan.mode, lambda case: case.key.mode,
+              "profiles of Albrecht & Shanahan 2013"),
+    Tolerance("key and mode", "notes", "", "same", None, "key", _asked_key, _heard_key,
+              "both at once, CK of Text2midi; judged one by one above"),
+    Tolerance("key or relative", "notes", "", "same", None, "key",
+              _asked_key, _heard_key_or_relative,
+              "CKD of Text2midi: the relative key, which shares the scale, counts as the asked"),
+    Tolerance("meter", "notes", "", "same", 0.0, "meter",
+              lambda case: case.prescription.meter or OPEN_METER, _meters,
+              "time signatures of the file"),
+    _curve("energy", "0-1", "within", 0.1,
+           "arousal by Eerola et al. 2013, dynamics included; [E] .1 is .2 of 7 points a rating"),
+    _curve("density", "onsets/s", "within %", 25.0,
+           "[E] moves no predicted rating by over a quarter of 7 points (Eerola et al. 2013)"),
+    _curve("polyphony", "notes", "within %", 25.0, "[E] one voice in four"),
+    _curve("register", "MIDI pitch", "within", 4.0,
+           "[E] moves no predicted rating by over .2 of 7 points (Eerola et al. 2013)"),
+    _curve("articulation", "ratio", "within", 0.15,
+           "[E] a third of the way from legato (1) to staccato (half the time to the next note)"),
+    _curve("chromaticism", "ratio", "within", 0.05, "[E] one note in twenty"),
+    Tolerance("dynamics", "notes", "dB", "within", None, "energy",
+              lambda case: case.plan.loudness_db, lambda case: case.measured["dynamics"],
+              "40 log10 of velocity over 64 (General MIDI 2); part of the energy, judged there",
+              PHRASE),
+    Tolerance("instruments", "notes", "", "same set", 0.0, "instruments", _programs, _instruments,
+              "error is 1 - F1; [E] exact, since dislikes are part of a prescription"),
+    Tolerance("longest silence", "notes", "bars", "at most", 0.0, None,
+              lambda case: LONGEST_SILENCE, lambda case: case.longest_silence,
+              "unasked rest before the last release; [E] longer ones sound like the end"),
+    Tolerance("duration", "sound", "s", "rings on", 0.5, "duration_s",
+              lambda case: case.prescription.duration_s, lambda case: case.sound_seconds,
+              "length of the file; [E] under a beat at calm tempi; the end may ring 3 s"),
+    Tolerance("tempo", "sound", "BPM", "within %", 4.0, "tempo",
+              lambda case: case.target("tempo"), lambda case: case.sound_tempo,
+              "search within 8 % over 16 s; [E] twice the noticeable, since soft onsets blur it"),
+    Tolerance("loudness", "sound", "LUFS", "within", 1.0, "target_lufs",
+              lambda case: case.prescription.target_lufs, lambda case: case.loudness,
+              "integrated, ITU-R BS.1770-5; EBU R 128 allows 1 LU where .5 is not practicable"),
+    Tolerance("true peak", "sound", "dBTP", "at most", 0.0, None,
+              lambda case: TRUE_PEAK_CEILING, lambda case: case.true_peak,
+              "ITU-R BS.1770-5 annex 2; ceiling of EBU R 128"),
+    Tolerance("final silence", "sound", "s", "at least", RING_S, "final_silence_s",
+              lambda case: case.prescription.final_silence_s, lambda case: case.final_silence,
+              "40 LU below the target loudness; [E] the last sound may ring for 3 s"),
+)
+# fmt: on
