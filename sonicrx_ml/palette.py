@@ -115,11 +115,3 @@ def _family_table() -> NDArray[np.int64]:
 #: Index into `FAMILIES` of each program, -1 for none. Entry 128 is the percussion channel, so a
 #: program column of `Notes` indexes it directly.
 FAMILY_OF_PROGRAM: NDArray[np.int64] = _family_table()
-
-
-def family_of(program: int) -> str | None:
-    """Family of a General MIDI program (128: percussion), None where it has none."""
-    if not 0 <= program < len(FAMILY_OF_PROGRAM):
-        raise ValueError(f"program {program}; legal are 0 to {len(FAMILY_OF_PROGRAM) - 1}")
-    index = int(FAMILY_OF_PROGRAM[program])
-    return None if index < 0 else list(FAMILIES)[index]
