@@ -139,15 +139,19 @@ def legato_ratio(notes: Notes) -> Floats:
 
     The last onset of an instrument counts as legato: nothing follows it.
     """
-    ratio = np.ones(len(notes))
+    gap = gap_to_next(notes)
+    return np.where(np.isinf(gap), 1.0, np.minimum(1.0, notes.duration / gap))
+
+
+def gap_to_next(notes: Notes) -> Floats:
+    """Quarters from each onset to the next of its instrument; infinite for the last."""
+    gap = np.full(len(notes), np.inf)
     for program in np.unique(notes.program):
         rows = np.flatnonzero(notes.program == program)
         onsets = np.unique(notes.onset[rows])
         following = np.searchsorted(onsets, notes.onset[rows] + SIMULTANEOUS, side="right")
-        after = np.append(onsets, np.inf)[following]
-        ratio[rows] = np.minimum(1.0, notes.duration[rows] / (after - notes.onset[rows]))
-        ratio[rows[np.isinf(after)]] = 1.0
-    return ratio
+        gap[rows] = np.append(onsets, np.inf)[following] - notes.onset[rows]
+    return gap
 
 
 def chromaticism(notes: Notes, bars: Bars, mode: str) -> Floats:

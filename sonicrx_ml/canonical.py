@@ -16,7 +16,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sonicrx_ml.notes import Bars, Floats, Ints, Meter, MidiError, Notes, TempoMap
+from sonicrx_ml.notes import (
+    Bars,
+    Floats,
+    Ints,
+    Meter,
+    MidiError,
+    Notes,
+    TempoMap,
+    until_struck_again,
+)
 from sonicrx_ml.palette import FAMILIES, FAMILY_OF_PROGRAM
 
 GRID = 12  # positions per written beat: holds sixteenths and triplets
@@ -121,21 +130,17 @@ def snap(notes: Notes, bars: Bars) -> Gridded:
     fresh = np.ones(columns.shape[1], dtype=bool)
     fresh[1:] = (columns[:4, 1:] != columns[:4, :-1]).any(axis=0)
     bar, position, family, pitch, length, velocity = columns[:, fresh]
-    length = _until_struck_again(
-        bars.edges[bar] + position * unit[bar], length, unit[bar], family, pitch
-    )
-    return Gridded(bar, position, length, pitch, family, velocity, bars.meters)
+    room = until_struck_again(bars.edges[bar] + position * unit[bar], pitch, family) / unit[bar]
+    return Gridded(bar, position, _within(length, room), pitch, family, velocity, bars.meters)
 
 
-def _until_struck_again(
-    onset: Floats, length: Ints, unit: Floats, family: Ints, pitch: Ints
-) -> Ints:
-    """Lengths (positions) cut, to a legal duration, at the next onset of the same key."""
-    order = np.lexsort((onset, pitch, family))
-    same = (np.diff(family[order]) == 0) & (np.diff(pitch[order]) == 0)
-    room = np.full(len(onset), np.inf)
-    room[order[:-1][same]] = np.diff(onset[order])[same]
-    room = np.rint(np.minimum(room / unit, DURATIONS[-1]))
+def _within(length: Ints, room: Floats) -> Ints:
+    """Lengths cut to a legal duration within their room (positions), but to no less than one.
+
+    Where a change of meter cuts a bar in mid-position, a key can be struck again half a position
+    later, which is no room at all.
+    """
+    room = np.rint(np.clip(room, DURATIONS[0], DURATIONS[-1]))
     return np.minimum(length, DURATIONS[np.searchsorted(DURATIONS, room, side="right") - 1])
 
 

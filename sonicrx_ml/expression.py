@@ -14,9 +14,9 @@ from dataclasses import replace
 import numpy as np
 
 from sonicrx_ml import emotion
-from sonicrx_ml.attributes import REFERENCE_VELOCITY, legato_ratio, measure
+from sonicrx_ml.attributes import REFERENCE_VELOCITY, gap_to_next, legato_ratio, measure
 from sonicrx_ml.keys import moving_sum
-from sonicrx_ml.notes import Bars, Floats, Ints, Notes
+from sonicrx_ml.notes import Bars, Floats, Ints, Notes, until_struck_again
 from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.plan import BarPlan
 
@@ -75,7 +75,7 @@ def articulate(notes: Notes, bars: Bars, asked: Floats) -> Notes:
     an instrument, which has none to reach, is left alone.
     """
     bar = bars.index(notes.onset)
-    ratio, gap = legato_ratio(notes), _gap_to_next(notes)
+    ratio, gap = legato_ratio(notes), gap_to_next(notes)
     followed = np.isfinite(gap)
     count = np.bincount(bar, followed, minlength=len(bars))
     mean = np.bincount(bar, ratio * followed, minlength=len(bars)) / np.maximum(count, 1)
@@ -90,23 +90,9 @@ def articulate(notes: Notes, bars: Bars, asked: Floats) -> Notes:
     return replace(notes, duration=np.where(held, notes.duration, np.maximum(length, SHORTEST)))
 
 
-def _gap_to_next(notes: Notes) -> Floats:
-    """Quarters to the next onset of the same instrument; infinite for its last."""
-    gap = np.full(len(notes), np.inf)
-    for program in np.unique(notes.program):
-        rows = np.flatnonzero(notes.program == program)
-        onsets = np.unique(notes.onset[rows])
-        after = np.searchsorted(onsets, notes.onset[rows], side="right")
-        gap[rows] = np.append(onsets, np.inf)[after] - notes.onset[rows]
-    return gap
-
-
 def release_restruck(notes: Notes) -> Notes:
     """A note ends where its key is struck again: one key of an instrument sounds once at a time."""
-    order = np.lexsort((notes.onset, notes.pitch, notes.program))
-    same = (np.diff(notes.program[order]) == 0) & (np.diff(notes.pitch[order]) == 0)
-    room = np.full(len(notes), np.inf)
-    room[order[:-1][same]] = np.diff(notes.onset[order])[same]
+    room = until_struck_again(notes.onset, notes.pitch, notes.program)
     return replace(notes, duration=np.minimum(notes.duration, room))
 
 

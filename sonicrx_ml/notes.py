@@ -166,6 +166,15 @@ class Notes:
         return Bars(np.concatenate(edges), tuple(meters))
 
 
+def until_struck_again(onset: Floats, pitch: Ints, instrument: Ints) -> Floats:
+    """Time from each onset to the next of its key on its instrument; infinite where none comes."""
+    order = np.lexsort((onset, pitch, instrument))
+    same = (np.diff(instrument[order]) == 0) & (np.diff(pitch[order]) == 0)
+    room = np.full(len(onset), np.inf)
+    room[order[:-1][same]] = np.diff(onset[order])[same]
+    return room
+
+
 # ---------------------------------------------------------------- MIDI in
 
 
@@ -290,7 +299,9 @@ class ControlChange:
 def write_midi(notes: Notes, controls: Sequence[ControlChange] = ()) -> bytes:
     """A Standard MIDI File (type 1, 480 ticks per quarter), one track per program, as bytes.
 
-    Written through pretty_midi; equal input gives equal bytes.
+    Written through pretty_midi; equal input gives equal bytes. Times fall on ticks, and tempi on
+    whole microseconds a quarter, which is what MIDI holds: at 60 BPM a tempo is off by 5e-7 at
+    most, 4 ms after two hours.
     """
     midi = _conductor(notes)
     starts = _to_seconds(midi, notes.onset)

@@ -195,6 +195,15 @@ def test_key_struck_again_ends_its_note() -> None:
     ]
 
 
+def test_a_key_struck_again_within_a_position_keeps_one() -> None:
+    """The bar at 4 is 1.5 positions long: its second position is half a position from the next."""
+    notes = in_meters(
+        (0, 4, 4), (4, 2, 4), (4.125, 3, 4), onset=(0, 4 + 1 / 12, 4.125), duration=[1, 9, 1]
+    )
+    grid = snap(notes, notes.bars())
+    assert rows(grid) == [(0, 0, 0, 60, 12), (1, 1, 0, 60, 1), (2, 0, 0, 60, 12)]
+
+
 def test_coinciding_notes_leave_the_longest() -> None:
     notes = piece([0, 0.01, 0], [1, 2, 0.5], program=[0, 1, 0], velocity=[10, 20, 30])
     grid = snap(notes, notes.bars())
