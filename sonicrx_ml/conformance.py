@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from sonicrx_ml import acoustics
 from sonicrx_ml.case import Case, Sound
 from sonicrx_ml.notes import Floats, MidiError, Notes, read_midi
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import Prescription
+from sonicrx_ml.statistics import spearman
 from sonicrx_ml.tolerances import TOLERANCES, Tolerance, Value
 from sonicrx_ml.verdicts import (
     RING_S,
@@ -162,8 +162,8 @@ def _spearman(asked: Floats, realised: Floats) -> float | None:
     told = np.isfinite(asked) & np.isfinite(realised)
     if told.sum() < 3 or np.ptp(asked[told]) < 1e-6 or np.ptp(realised[told]) < 1e-6:
         return None
-    ranks = rankdata(asked[told]), rankdata(realised[told])
-    return round(float(np.corrcoef(*ranks)[0, 1]), 6)
+    pairs = np.column_stack([asked, realised])[told]
+    return round(float(spearman(np.ones((1, len(pairs))), pairs)[0]), 6)
 
 
 def _loudness_series(case: Case) -> Series:

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:  # a prescription is read without the libraries of MIDI
+    from sonicrx_ml.notes import Floats
 
 MIN_STEP = 1e-6  # between neighbouring fractions: 7 ms of two hours
 LEGAL_FRACTIONS = f"rise from 0 to 1 in steps of at least {MIN_STEP:g}"

@@ -13,12 +13,13 @@ All functions broadcast over numpy arrays.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:  # a prescription is read without the libraries of MIDI
+    from sonicrx_ml.notes import Floats
 
 EMOTIONS = ("happy", "sad", "scary", "peaceful")
 TERMS = ("const", "major", "pace", "register", "loudness", "staccato", "flute")

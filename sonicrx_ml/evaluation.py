@@ -29,6 +29,7 @@ from sonicrx_ml import emotion
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.compose import compose, produce
 from sonicrx_ml.conformance import judge
+from sonicrx_ml.labels import FIXED_EDGES
 from sonicrx_ml.notes import Floats
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import Prescription
@@ -36,7 +37,7 @@ from sonicrx_ml.sampling import SamplingConfig
 from sonicrx_ml.statistics import Estimate, Statistic, bootstrap, root_mean, spearman
 from sonicrx_ml.verdicts import BarCurve, Report, Where
 
-TEMPO_EDGES = (40, 60, 70, 90, 110, 140, 160, 210)  # BPM, the bins of Text2midi
+TEMPO_EDGES = FIXED_EDGES["tempo"]  # BPM, the bins of Text2midi
 #: Attributes that have a value in every bar.
 CURVES = ("tempo", "energy", "density", "polyphony", "register", "articulation", "chromaticism")
 #: Attributes that move a whole piece.

@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.progress import track
 
-from sonicrx_ml import attributes, canonical, etudes, keys, tokens
+from sonicrx_ml import attributes, canonical, etudes, keys, tables, tokens
 from sonicrx_ml.corpus import SPLITS, Entry, Refusal, list_corpus
 from sonicrx_ml.labels import CONDITIONS, Bins
 from sonicrx_ml.notes import MidiError, Notes, read_midi
@@ -295,13 +295,11 @@ def _kind_of(reason: str) -> str:
 
 def _markdown(report: Row) -> str:
     lines = [f"# Prepared corpus: {report['kept']} kept, {report['quarantined']} quarantined", ""]
-    header = list(report["groups"][0])
-    lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(str(v) for v in row.values()) + " |" for row in report["groups"]]
-    lines += ["", "| quarantined because | files |", "|---|---|"]
-    lines += [f"| {reason} | {count} |" for reason, count in report["reasons"].items()]
-    lines += ["", "| attribute | pieces where it is known |", "|---|---|"]
-    lines += [f"| {name} | {n} |" for name, n in report["pieces_with_attribute"].items()]
+    groups = report["groups"]
+    lines += [*tables.table(list(groups[0]), [list(row.values()) for row in groups]), ""]
+    lines += [*tables.table(["quarantined because", "files"], list(report["reasons"].items())), ""]
+    known = report["pieces_with_attribute"]
+    lines += tables.table(["attribute", "pieces where it is known"], list(known.items()))
     return "\n".join(lines) + "\n"
 
 

@@ -67,7 +67,7 @@ def write(out: Path, results: Mapping[str, Any]) -> Path:
 
 
 def _about_lines(about: Mapping[str, Any]) -> list[str]:
-    return ["# Evaluation", "", *_table(["", ""], [[k, str(v)] for k, v in about.items()])]
+    return ["# Evaluation", "", *table(["", ""], [[k, str(v)] for k, v in about.items()])]
 
 
 def _likelihood_lines(found: Mapping[str, Any]) -> list[str]:
@@ -77,7 +77,7 @@ def _likelihood_lines(found: Mapping[str, Any]) -> list[str]:
     gains = [f"- {name}: {gain} nats per note" for name, gain in found["gain"].items()]
     counts = ", ".join(f"{found[name]} {name}" for name in ("works", "pieces", "notes", "tokens"))
     about = f"{counts}. {WORTH_NOTE}"
-    return ["## Nats per note", "", about, "", *gains, "", *_table(["source", *names], rows)]
+    return ["## Nats per note", "", about, "", *gains, "", *table(["source", *names], rows)]
 
 
 def _conformance_lines(columns: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
@@ -87,7 +87,7 @@ def _conformance_lines(columns: Mapping[str, Mapping[str, Estimate]]) -> list[st
         for name in names
     ]
     notes = [COLUMNS_NOTE, "", PUBLISHED_NOTE, ""]
-    return ["## Conformance", "", *notes, *_table(["figure", *columns, "published"], rows)]
+    return ["## Conformance", "", *notes, *table(["figure", *columns, "published"], rows)]
 
 
 def _cell(estimate: Estimate | None) -> str:
@@ -96,22 +96,23 @@ def _cell(estimate: Estimate | None) -> str:
 
 def _effects_lines(columns: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> list[str]:
     lines = ["## What moves what", "", EFFECTS_NOTE]
-    for name, table in columns.items():
-        rows = [[knob, *map(str, row.values())] for knob, row in table.items()]
-        realised = dict.fromkeys(name for row in table.values() for name in row)
-        lines += ["", f"### {name}", "", *_table(["asked", *realised], rows)]
+    for name, effects in columns.items():
+        rows = [[knob, *row.values()] for knob, row in effects.items()]
+        realised = dict.fromkeys(name for row in effects.values() for name in row)
+        lines += ["", f"### {name}", "", *table(["asked", *realised], rows)]
     return lines
 
 
 def _failure_lines(columns: Mapping[str, Mapping[str, str]]) -> list[str]:
     rows = [[name, key, why] for name, found in columns.items() for key, why in found.items()]
-    shown = _table(["column", "prescription", "reason"], rows) if rows else ["None."]
+    shown = table(["column", "prescription", "reason"], rows) if rows else ["None."]
     return ["## Failures", "", *shown]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """Lines of a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(cells) + " |" for cells in lines]
+    return ["| " + " | ".join(map(str, cells)) + " |" for cells in lines]
 
 
-__all__ = ["write"]
+__all__ = ["table", "write"]

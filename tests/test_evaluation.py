@@ -79,6 +79,8 @@ def test_failures_score_zero_and_are_not_dropped(tmp_path):
 
 
 def test_tempo_bins(tmp_path):
+    published = [40, 60, 70, 90, 110, 140, 160, 210]  # Text2midi
+    assert list(evaluation.TEMPO_EDGES) == published
     # 84 BPM is in the bin 70 to 90; 60 and 120 are played as 84: next bin but one, next but one
     # 70 to 90 | 90 to 110 | 110 to 140; 60 is in 60 to 70, the neighbour
     asked = [PLAIN[0], PLAIN[2], PLAIN[3]]
