@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from sonicrx_ml import checkpoint, report
-from sonicrx_ml.compose import compose, produce
+from sonicrx_ml.compose import check, compose, produce
 from sonicrx_ml.config import SampleConfig, entry
 from sonicrx_ml.goals import prescribe
 from sonicrx_ml.prescription import CONTROLS, Prescription
@@ -15,15 +15,16 @@ from sonicrx_ml.prescription import CONTROLS, Prescription
 @entry("sample", SampleConfig)
 def main(cfg: SampleConfig) -> None:
     prescriptions = takes(cfg)
-    console = Console()
+    out, font = Path(cfg.out), Path(cfg.font) if cfg.font else None
     bundle = checkpoint.load(cfg.checkpoint)
+    check(out, cfg.engine, font)
+    console = Console()
     with console.status(f"composing {len(prescriptions)} x {prescriptions[0].duration_s:g} s"):
         compositions = compose(prescriptions, bundle, cfg.sampling)
-    font = Path(cfg.font) if cfg.font else None
     for composition in compositions:
         with console.status("rendering and judging"):
             track = produce(composition, bundle, cfg.sampling, cfg.engine, font)
-            folder = track.save(Path(cfg.out) / composition.prescription.label)
+            folder = track.save(out / composition.prescription.label)
         print(report.summary(track.report))
         print(f"track: {folder}")
 

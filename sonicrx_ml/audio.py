@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pretty_midi
@@ -21,7 +22,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from sonicrx_ml import synthesis
-from sonicrx_ml.synthesis import RATE
+from sonicrx_ml.synthesis import RATE, Event, Frames
+
+Player: TypeAlias = Callable[[list[Event], int, Path], Frames]
+"""Events, frames and font to (2, frames)."""
 
 ENGINES = ("auto", "fluidsynth", "tinysoundfont")
 FONT_VARIABLE = "SONICRX_SOUNDFONT"
@@ -73,23 +77,31 @@ def render(
     `engine` auto is FluidSynth where its library is found, else tinysoundfont. `font` None is
     $SONICRX_SOUNDFONT, else a General MIDI font of the system, else the one within pretty_midi.
     """
-    if engine not in ENGINES:
-        raise ValueError(f"engine {engine!r}; legal are {', '.join(ENGINES)}")
     if not 0.0 <= tail_s <= 60.0:
         raise ValueError(f"tail_s {tail_s}; legal are 0 to 60 s")
+    name, play = _player(engine)
     path = find_font(font)
+    events = synthesis.read_events(midi)
+    samples = play(events, events[-1].frame + round(tail_s * RATE), path)
+    return Sound(samples, RATE, name, path.name, font_hash(path, path.stat().st_mtime_ns))
+
+
+def check(engine: str = "auto", font: Path | None = None) -> None:
+    """Play a moment of nothing: raises now the `ValueError` or `OSError` that `render` would."""
+    _, play = _player(engine)
+    play([], 1, find_font(font))
+
+
+def _player(engine: str) -> tuple[str, Player]:
+    """Name and version of the engine, and what plays events with it."""
+    if engine not in ENGINES:
+        raise ValueError(f"engine {engine!r}; legal are {', '.join(ENGINES)}")
     module = synthesis.fluidsynth()
     if engine == "fluidsynth" and module is None:
         raise ValueError("engine 'fluidsynth' needs the FluidSynth library; legal: tinysoundfont")
-    events = synthesis.read_events(midi)
-    frames = events[-1].frame + round(tail_s * RATE)
-    if module is not None and engine != "tinysoundfont":
-        name = synthesis.fluidsynth_version(module)
-        samples = synthesis.render_fluidsynth(events, frames, path)
-    else:
-        name = synthesis.tinysoundfont_version()
-        samples = synthesis.render_tinysoundfont(events, frames, path)
-    return Sound(samples, RATE, name, path.name, font_hash(path, path.stat().st_mtime_ns))
+    if module is None or engine == "tinysoundfont":
+        return synthesis.tinysoundfont_version(), synthesis.render_tinysoundfont
+    return synthesis.fluidsynth_version(module), synthesis.render_fluidsynth
 
 
 def find_font(font: Path | None = None) -> Path:

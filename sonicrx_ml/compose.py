@@ -96,6 +96,18 @@ class Track:
         preview.unlink()
 
 
+def check(out: Path, engine: str = "auto", font: Path | None = None) -> None:
+    """Refuse at once what `produce` and `Track.save` would refuse after composing.
+
+    Raises `ValueError` for an engine or a font that cannot play, `OSError` for a folder of tracks
+    that cannot be written to.
+    """
+    audio.check(engine, font)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=out):
+        pass
+
+
 def compose(
     prescriptions: Sequence[Prescription], bundle: Bundle, sampling: SamplingConfig | None = None
 ) -> list[Composition]:

@@ -25,7 +25,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 from rich.progress import track
 
-from sonicrx_ml import emotion
+from sonicrx_ml import audio, emotion
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.compose import compose, produce
 from sonicrx_ml.conformance import judge
@@ -72,7 +72,12 @@ class Judged:
 def composer_column(
     name: str, bundle: Bundle, sampling: SamplingConfig, sound: bool = False
 ) -> Column:
-    """Tracks of a bundle, judged on their notes, or with `sound` on their rendering too."""
+    """Tracks of a bundle, judged on their notes, or with `sound` on their rendering too.
+
+    Raises `ValueError` where there is to be sound and $SONICRX_SOUNDFONT names no SoundFont.
+    """
+    if sound:
+        audio.check()
 
     def make(prescriptions: Sequence[Prescription]) -> list[Made]:
         found = compose(prescriptions, bundle, sampling)

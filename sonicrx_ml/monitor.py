@@ -92,10 +92,12 @@ class Listen(L.Callback):
     """Every so many steps, compose `SAMPLE` with the weights of now and leave it as files.
 
     Composing takes a copy of the composer on the CPU and draws from generators of its own, so
-    training is the same with and without it.
+    training is the same with and without it. Raises `ValueError` at once where
+    $SONICRX_SOUNDFONT names no SoundFont.
     """
 
     def __init__(self, folder: Path, every: int) -> None:
+        audio.check()
         self.folder, self.every = folder, every
         self.done = 0
 

@@ -192,6 +192,13 @@ def test_fonts_that_are_none(engine, tmp_path):
     text.write_text("not a font")
     with pytest.raises(ValueError, match=r"text\.sf2 is not a SoundFont"):
         audio.render(note, engine=engine, font=text)
+    with pytest.raises(ValueError, match=r"text\.sf2 is not a SoundFont"):
+        audio.check(engine, text)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_can_play_is_not_refused(engine):
+    audio.check(engine, PACKAGED_FONT)
 
 
 def test_the_environment_names_the_font(monkeypatch, tmp_path):

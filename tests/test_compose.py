@@ -40,6 +40,14 @@ def saved(track, tmp_path_factory):
     return track.save(tmp_path_factory.mktemp("tracks") / "one")
 
 
+def test_a_folder_that_cannot_be_written_is_refused_before_composing(tmp_path):
+    compose.check(tmp_path / "new" / "tracks", font=audio.PACKAGED_FONT)
+    assert list((tmp_path / "new" / "tracks").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="File exists"):
+        compose.check(tmp_path / "file", font=audio.PACKAGED_FONT)
+
+
 def test_the_same_seed_gives_the_same_midi_bytes(bundle, track):
     asked = Prescription.from_dict(ASKED)
     (again,) = compose.compose([asked], bundle)

@@ -19,6 +19,7 @@ from sonicrx_ml.evaluation import Column, effects, figures, run
 from sonicrx_ml.notes import Notes, read_midi, write_midi
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import TONICS, Prescription
+from sonicrx_ml.sampling import SamplingConfig
 from sonicrx_ml.statistics import bootstrap
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -132,6 +133,13 @@ def test_energy_as_composed_leaves_out_what_is_written(tmp_path):
     judged = run(suite, column(performed), tmp_path)
     composed = [evaluation._composed_energy(j) for j in judged]
     assert composed == pytest.approx([composed[0]] * 4, abs=0.01)
+
+
+def test_a_font_that_is_none_is_refused_before_anything_is_composed(bundle, monkeypatch):
+    monkeypatch.setenv("SONICRX_SOUNDFONT", "absent.sf2")
+    evaluation.composer_column("quiet", bundle, SamplingConfig())
+    with pytest.raises(ValueError, match=r"font 'absent\.sf2' is not a file"):
+        evaluation.composer_column("heard", bundle, SamplingConfig(), sound=True)
 
 
 # ---------------------------------------------------------------- running

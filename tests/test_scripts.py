@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sonicrx_ml import checkpoint
+from sonicrx_ml import checkpoint, compose
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
@@ -88,6 +88,24 @@ def test_a_bad_prescription_file_is_named(refused, tmp_path, text, said):
 )
 def test_every_script_refuses_in_one_line(refused, script, given, said):
     assert refused(script, *given.split()).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("engine=timidity", "error: engine 'timidity'; legal are auto, fluidsynth, tinysoundfont"),
+        ("font=absent.sf2", "error: font 'absent.sf2' is not a file; legal are paths of .sf2"),
+        ("engine=tinysoundfont font=text.sf2", "error: text.sf2 is not a SoundFont that tiny"),
+        ("out=text.sf2", "error: text.sf2: File exists"),
+    ],
+)
+def test_sound_and_folder_are_refused_before_composing(
+    refused, bundle, tmp_path, monkeypatch, given, said
+):
+    monkeypatch.setattr(checkpoint, "load", lambda folder: bundle)
+    monkeypatch.setattr(compose, "compose", lambda *_: pytest.fail("composed first"))
+    (tmp_path / "text.sf2").write_text("not a font")
+    assert refused("sample.py", "duration_s=12", *given.split()).startswith(said)
 
 
 def test_the_traceback_is_there_for_who_asks(run, monkeypatch):
