@@ -54,6 +54,10 @@ class Cache:
     def slots(self) -> int:
         return self.keys.shape[3]
 
+    def keep(self, rows: Tensor) -> None:
+        """Drop the streams where `rows` (B,) is False."""
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+
 
 class Composer(nn.Module):
     """Next-token logits from tokens and the prescription of their bars.

@@ -332,48 +332,64 @@ def stream(
     rngs = [np.random.default_rng(seed) for seed in seeds]
     limit = torch.tensor([len(plan) + OVERRUN_BARS for plan in plans])
     ids = torch.full((batch,), vocabulary.bos)
+    ended = torch.zeros(batch, dtype=torch.bool)
     for _ in range(max(len(plan) for plan in plans) * (TOKENS_PER_BAR + 4) + 1):
-        logits_BV = network.step(ids, state.bar.clamp(min=0)) / config.temperature
+        logits_BV = network.step(ids, state.bar.clamp(min=0), ~ended) / config.temperature
         allowed_BV = rules[0].allowed(state)
         for rule in rules[1:]:
             allowed_BV = allowed_BV & rule.allowed(state)
-        ended = (state.kind == EOS) | (state.bar >= limit)
         allowed_BV = torch.where(ended[:, None], state.kind_V == PAD, allowed_BV)
         assert allowed_BV.any(dim=1).all(), "the rules leave a stream no token"
         uniform = torch.tensor([rng.random() for rng in rngs])
         ids = _draw(logits_BV.masked_fill(~allowed_BV, -torch.inf), uniform, config.top_p)
         state.update(ids)
         yield ids
-        if ((state.kind == EOS) | (state.bar >= limit)).all():
+        ended = (state.kind == EOS) | (state.bar >= limit)
+        if ended.all():
             return
 
 
 class _Network:
-    """The composer with its cache; guidance runs an unconditional twin of each stream beside it."""
+    """The composer with its cache; guidance runs an unconditional twin of each stream beside it.
+
+    Streams that have ended are dropped from the network's batch.
+    """
 
     def __init__(
         self, composer: Composer, conditions_BKA: Tensor, palette_BF: Tensor, guidance: float
     ) -> None:
         self.composer, self.guidance = composer, guidance
-        if guidance != 1.0:
+        self.batch = len(conditions_BKA)
+        self.copies = 1 if guidance == 1.0 else 2
+        if self.copies == 2:
             conditions_BKA = torch.cat([conditions_BKA, torch.zeros_like(conditions_BKA)])
             palette_BF = torch.cat([palette_BF, torch.zeros_like(palette_BF)])
         prescribed_BKD = composer.prescribe(conditions_BKA, palette_BF.to(composer.palette.weight))
         self.injected_LBKD = composer.inject(prescribed_BKD)
-        self.rows = torch.arange(len(conditions_BKA))
-        self.last_bar = conditions_BKA.shape[1] - 1
+        self.live = torch.arange(self.batch)
         self.cache = composer.new_cache(len(conditions_BKA))
 
-    def step(self, ids_B: Tensor, bar_B: Tensor) -> Tensor:
-        """Logits (B, V) of the next token."""
-        copies = len(self.rows) // len(ids_B)
-        bar = bar_B.clamp(max=self.last_bar).repeat(copies)
-        injected_LBD = self.injected_LBKD[:, self.rows, bar]
-        logits_BV = self.composer.step(ids_B.repeat(copies), injected_LBD, self.cache)
-        if copies == 1:
-            return logits_BV
-        told, free = logits_BV.chunk(2)
-        return free + self.guidance * (told - free)
+    def step(self, ids_B: Tensor, bar_B: Tensor, live_B: Tensor) -> Tensor:
+        """Logits (B, V) of the next token; 0 for streams that are not live, now and from now on."""
+        self._keep(live_B)
+        bar = bar_B[self.live].clamp(max=self.injected_LBKD.shape[2] - 1).repeat(self.copies)
+        injected_LBD = self.injected_LBKD[:, torch.arange(len(bar)), bar]
+        found = self.composer.step(
+            ids_B[self.live].repeat(self.copies), injected_LBD, self.cache
+        ).chunk(self.copies)
+        told, free = found[0], found[-1]
+        logits_BV = told.new_zeros(self.batch, told.shape[1])
+        logits_BV[self.live] = free + self.guidance * (told - free) if self.copies == 2 else told
+        return logits_BV
+
+    def _keep(self, live_B: Tensor) -> None:
+        kept = live_B[self.live]
+        if kept.all():
+            return
+        rows = kept.repeat(self.copies)
+        self.live = self.live[kept]
+        self.injected_LBKD = self.injected_LBKD[:, rows]
+        self.cache.keep(rows)
 
 
 def _conditions(bundle: Bundle, plans: Sequence[BarPlan]) -> Tensor:
