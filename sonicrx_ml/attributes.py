@@ -1,8 +1,10 @@
-"""What a bar of music *is*: tempo, mode, density, polyphony, register, articulation and energy.
+"""What a bar of music *is*: tempo, key and mode, density, polyphony, register, timbre, energy ...
 
-`ATTRIBUTES` names each attribute with its unit, definition and source; `measure` computes them all,
-per bar, from notes. An attribute that the material cannot tell (a placeholder tempo, an empty bar)
-is NaN: missing, never invented. Piece-level figures are the mean over bars that have one.
+`ATTRIBUTES` names each attribute with its unit, definition and source. `measure` computes the
+numbers, per bar, from notes: what the material cannot tell (a placeholder tempo, an empty bar) is
+NaN, missing, never invented; of a piece they are the mean over bars that have one. `categorise`
+computes key and timbre families, per bar; of a piece the key is `keys.estimate_key`, and the
+families are those of all its notes.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sonicrx_ml import emotion, keys
-from sonicrx_ml.notes import DRUMS, Bars, Floats, Notes
+from sonicrx_ml.notes import DRUMS, Bars, Floats, Ints, Notes
+from sonicrx_ml.palette import FAMILY_OF_PROGRAM
 
 REFERENCE_VELOCITY = 64  # 0 dB in loudness relative to the middle of the dynamic range
 FLAT_VELOCITY = 2.0  # standard deviation below which velocities carry no dynamics
@@ -29,7 +32,7 @@ class Attribute:
     source: str
 
 
-ATTRIBUTES = (
+NUMBERS = (
     Attribute("tempo", "felt BPM", "felt beats per minute over the bar", "tempo map"),
     Attribute(
         "mode",
@@ -70,7 +73,23 @@ ATTRIBUTES = (
         "refit of Eerola et al. 2013 (emotion.py)",
     ),
 )
-NAMES = tuple(attribute.name for attribute in ATTRIBUTES)
+CATEGORIES = (
+    Attribute(
+        "key",
+        "0-23",
+        "likeliest key of the 8 bars around the bar: C major is 0, B major 11, C minor 12, "
+        "B minor 23; -1 where too little sounds",
+        "Albrecht & Shanahan 2013 profiles",
+    ),
+    Attribute(
+        "families",
+        "bits",
+        "timbre families that sound in the bar: bit i for the i-th of `palette.FAMILIES`",
+        "General MIDI Level 1 programs, grouped in palette.py",
+    ),
+)
+ATTRIBUTES = (*NUMBERS, *CATEGORIES)
+NAMES = tuple(attribute.name for attribute in NUMBERS)
 
 _DIATONIC = np.isin(np.arange(12), (0, 2, 4, 5, 7, 9, 11))
 # Pitch classes of C major, and of A minor: natural, and the raised seventh.
@@ -80,7 +99,7 @@ SCALES = {"major": _DIATONIC, "minor": _DIATONIC | (np.arange(12) == 8)}
 def measure(
     notes: Notes, bars: Bars, *, mode: str, tempo_known: bool = True, bars_known: bool = True
 ) -> dict[str, Floats]:
-    """Every attribute of `ATTRIBUTES` for each bar; NaN where missing.
+    """Every attribute of `NUMBERS` for each bar; NaN where missing.
 
     notes : in C major or A minor (`mode` says which), on the bar grid `bars`.
     tempo_known : False for a placeholder tempo: tempo and energy are missing.
@@ -108,6 +127,30 @@ def measure(
         else missing
     )
     return values
+
+
+def categorise(notes: Notes, bars: Bars) -> dict[str, Ints]:
+    """Every attribute of `CATEGORIES` for each bar; notes in C major or A minor."""
+    return {"key": local_keys(notes, bars), "families": local_families(notes, bars)}
+
+
+def local_keys(notes: Notes, bars: Bars) -> Ints:
+    """(n_bars,): the likeliest of 24 keys around each bar, as `keys.local_modes` hears it."""
+    windows = keys.moving_sum(keys.bar_histograms(notes, bars), keys.WINDOW)
+    scores = keys.SHARPNESS * keys.correlate(windows)
+    scores[:, [keys.HOME["major"], 12 + keys.HOME["minor"]]] += keys.HOME_NATS
+    return np.where(windows.sum(axis=1) >= keys.MIN_QUARTERS, scores.argmax(axis=1), -1)
+
+
+def local_families(notes: Notes, bars: Bars) -> Ints:
+    """(n_bars,): the families that sound in each bar, as bits; programs without one count not."""
+    family = FAMILY_OF_PROGRAM[notes.program]
+    bits = np.zeros(len(bars), np.int64)
+    for index in np.unique(family[family >= 0]):
+        mine = notes.select(family == index)
+        sounding = _time_within(mine.onset, mine.release, bars.edges) > 1e-9
+        bits |= sounding.astype(np.int64) << index
+    return bits
 
 
 def loudness_db(notes: Notes, bars: Bars) -> Floats:

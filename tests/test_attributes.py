@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sonicrx_ml import attributes, canonical, emotion, etudes
+from sonicrx_ml import attributes, canonical, emotion, etudes, keys
 from sonicrx_ml.attributes import NAMES, measure
 from sonicrx_ml.notes import DRUMS, Meter, Notes, TempoMap
+from sonicrx_ml.palette import FAMILIES
 
 
 def piece(rows: list[tuple[float, float, int, int, int]], bpm: float = 60.0, **more) -> Notes:
@@ -109,6 +110,39 @@ def test_mode_of_plain_cadences() -> None:
     minor = chords((57, 60, 64), (62, 65, 69), (64, 68, 71), (57, 60, 64))
     assert (measured(major)["mode"] > 0.65).all()
     assert (measured(minor, mode="minor")["mode"] < 0.35).all()
+
+
+def test_key_of_the_bars_around() -> None:
+    """Eleven bars of C major cadences, a silence, and eleven in A minor with its raised seventh."""
+    major = [(48, 64, 67, 72), (53, 60, 65, 69), (43, 62, 67, 71)]
+    minor = [(45, 60, 64, 69), (50, 62, 65, 69), (40, 64, 68, 71)]
+    rows = [(4.0 * i, 4.0, p, 64, 0) for i in range(11) for p in major[i % 3]]
+    rows += [(4.0 * (i + 22), 4.0, p, 64, 0) for i in range(11) for p in minor[i % 3]]
+    notes = piece(rows)
+    key = attributes.categorise(notes, notes.bars())["key"]
+    assert set(key[:11]) == {0}
+    assert set(key[22:]) == {12 + 9}
+    assert key[16] == -1
+    local = keys.local_modes(notes, notes.bars())
+    assert ((local > 0.5) == (key < 12))[key >= 0].all()
+
+
+def test_families_that_sound_in_a_bar() -> None:
+    """A piano note held over the bar line, a flute in the second bar; no timpani, no drums."""
+    notes = piece(
+        [(0, 6, 60, 64, 0), (4, 4, 72, 64, 73), (8, 4, 45, 64, 47), (8, 4, 38, 64, DRUMS)]
+    )
+    names = list(FAMILIES)
+    piano, flute = 1 << names.index("piano"), 1 << names.index("flute")
+    found = attributes.categorise(notes, notes.bars())["families"]
+    assert found.tolist() == [piano, piano | flute, 0]
+
+
+def test_every_attribute_is_named_with_unit_meaning_and_source() -> None:
+    found = {a.name for a in attributes.ATTRIBUTES if a.unit and a.meaning and a.source}
+    computed = {*measured(HAND), *attributes.categorise(HAND, HAND.bars())}
+    assert found == computed
+    assert len(found) == len(attributes.ATTRIBUTES)
 
 
 # ---------------------------------------------------------------- missing
