@@ -15,6 +15,7 @@ import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonicrx_ml.notes import (
     Bars,
@@ -36,6 +37,13 @@ LONGEST = 16  # beats of the longest single note
 DURATIONS: Ints = np.concatenate(
     [np.arange(1, 4 * GRID), np.arange(4 * GRID, LONGEST * GRID + 1, GRID // 2)]
 )
+#: Why a note is not on the grid.
+LOSSES = {
+    "unpitched": "drums and other sounds without pitch",
+    "off_range": "off the piano's range",
+    "past_end": "onset nearest to the end of the last bar",
+    "merged": "struck at the position of a longer note of the same key",
+}
 # Other meters are read as the legal one with the same bar lines or whole groups of them.
 _SAME_AS = {
     (1, 1): (4, 4), (2, 1): (4, 4), (3, 1): (6, 4), (4, 1): (4, 4), (1, 2): (2, 4), (2, 2): (4, 4),
@@ -94,11 +102,14 @@ def _legal(meter: Meter) -> Meter:
 
 def playable(notes: Notes) -> Notes:
     """Without drums, unpitched programs, and pitches off the piano's range."""
-    family = FAMILY_OF_PROGRAM[notes.program]  # -1 for drums
-    kept = (family >= 0) & (notes.pitch >= LOWEST) & (notes.pitch <= HIGHEST)
+    kept = ~_unpitched(notes) & (notes.pitch >= LOWEST) & (notes.pitch <= HIGHEST)
     if not kept.any():
         raise MidiError("no pitched notes on the piano's range")
     return notes.select(kept)
+
+
+def _unpitched(notes: Notes) -> NDArray[np.bool_]:
+    return FAMILY_OF_PROGRAM[notes.program] < 0
 
 
 def into_range(notes: Notes) -> Notes:
@@ -114,12 +125,8 @@ def snap(notes: Notes, bars: Bars) -> Gridded:
     A key of an instrument sounds once at a time, as in MIDI: of notes that coincide in all but
     length the longest stays, and a note ends where its pitch is struck again.
     """
-    bar = bars.index(notes.onset)
-    unit = np.array([4.0 / meter.denominator / GRID for meter in bars.meters])
-    size = np.array([meter.numerator * GRID for meter in bars.meters])
-    position = np.rint((notes.onset - bars.edges[bar]) / unit[bar]).astype(np.int64)
-    over = position >= np.minimum(size[bar], np.rint(np.diff(bars.edges)[bar] / unit[bar]))
-    bar, position = np.where(over, bar + 1, bar), np.where(over, 0, position)
+    unit = _units(bars.meters)
+    bar, position = _places(notes, bars)
     inside = bar < len(bars)
     bar, position = bar[inside], position[inside]
     length = nearest_duration(notes.duration[inside] / unit[bar])
@@ -132,6 +139,35 @@ def snap(notes: Notes, bars: Bars) -> Gridded:
     bar, position, family, pitch, length, velocity = columns[:, fresh]
     room = until_struck_again(bars.edges[bar] + position * unit[bar], pitch, family) / unit[bar]
     return Gridded(bar, position, _within(length, room), pitch, family, velocity, bars.meters)
+
+
+def _units(meters: tuple[Meter, ...]) -> Floats:
+    """Quarters of a position in each bar."""
+    return np.array([4.0 / meter.denominator / GRID for meter in meters])
+
+
+def _places(notes: Notes, bars: Bars) -> tuple[Ints, Ints]:
+    """Nearest bar and position of each onset; past the last bar line the bar is `len(bars)`."""
+    bar, unit = bars.index(notes.onset), _units(bars.meters)
+    size = np.array([meter.numerator * GRID for meter in bars.meters])
+    position = np.rint((notes.onset - bars.edges[bar]) / unit[bar]).astype(np.int64)
+    over = position >= np.minimum(size[bar], np.rint(np.diff(bars.edges)[bar] / unit[bar]))
+    return np.where(over, bar + 1, bar), np.where(over, 0, position)
+
+
+def losses(notes: Notes, played: Notes, bars: Bars, grid: Gridded) -> dict[str, int]:
+    """How many notes of a file are not on the grid, under the names and reasons in `LOSSES`.
+
+    played : the playable ones, as they were snapped to `grid` on `bars`.
+    """
+    unpitched = int(_unpitched(notes).sum())
+    past_end = int((_places(played, bars)[0] == len(bars)).sum())
+    return {
+        "unpitched": unpitched,
+        "off_range": len(notes) - len(played) - unpitched,
+        "past_end": past_end,
+        "merged": len(played) - past_end - len(grid),
+    }
 
 
 def _within(length: Ints, room: Floats) -> Ints:
@@ -162,7 +198,7 @@ def full_bars(meters: tuple[Meter, ...]) -> Bars:
 def unsnap(grid: Gridded, bars: Bars | None = None, tempo: TempoMap | None = None) -> Notes:
     """Back to quarters, on `bars` (default: full bars), each family on its own program."""
     bars = bars or full_bars(grid.meters)
-    unit = np.array([4.0 / meter.denominator / GRID for meter in grid.meters])[grid.bar]
+    unit = _units(grid.meters)[grid.bar]
     programs = np.array(list(FAMILIES.values()))
     changes = [next(same) for _, same in itertools.groupby(bars.meters, key=str)]
     return Notes(

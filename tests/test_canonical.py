@@ -13,11 +13,13 @@ from sonicrx_ml.canonical import (
     DURATIONS,
     GRID,
     HIGHEST,
+    LOSSES,
     LOWEST,
     METERS,
     Gridded,
     full_bars,
     into_range,
+    losses,
     nearest_duration,
     playable,
     simplify_meters,
@@ -209,6 +211,21 @@ def test_coinciding_notes_leave_the_longest() -> None:
     grid = snap(notes, notes.bars())
     assert rows(grid) == [(0, 0, 0, 60, 24)]
     assert grid.velocity.tolist() == [20]
+
+
+def test_losses_by_hand() -> None:
+    """A drum, a timpani off range too, a pitch too low, an onset past the end, a key twice."""
+    notes = piece(
+        [0, 0, 0, 1, 3.99, 2, 2.01, 3],
+        [1, 1, 1, 1, 1, 1, 0.5, 1],
+        [38, 20, 20, 60, 61, 62, 62, 63],
+        [DRUMS, 47, 0, 0, 0, 0, 0, 0],
+    )
+    played = playable(notes)
+    bars = played.bars()
+    found = losses(notes, played, bars, snap(played, bars))
+    assert found == {"unpitched": 2, "off_range": 1, "past_end": 1, "merged": 1}
+    assert found.keys() == LOSSES.keys()
 
 
 @st.composite
