@@ -10,8 +10,9 @@ from sonicrx_ml.shards import prepare
 def main(cfg: PrepareConfig) -> None:
     manifest = Path(cfg.data.manifest) if cfg.data.manifest else None
     out = Path(cfg.out)
-    prepare(Path(cfg.data.root), out, manifest, cfg.data.tiers, cfg.workers)
+    run = prepare(Path(cfg.data.root), out, manifest, cfg.data.tiers, cfg.workers)["run"]
     print((out / "report.md").read_text())
+    print("{files} files in {seconds:.1f} s: {files_per_s:.0f} files/s".format(**run))
 
 
 if __name__ == "__main__":

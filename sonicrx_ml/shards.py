@@ -5,19 +5,20 @@ gives the same bytes on any number of processes, a finished shard is skipped, an
 resumes.
 
 A prepared folder holds `shards/{split}-{number}.parquet` (a row per piece: identity, key, tokens,
-`bar_start`, and a list per attribute with a value per bar), `labels.parquet` (a row per piece),
-`bins.json`, `vocabulary.json`, `quarantine.csv`, `report.json` and `report.md`.
+`bar_start`, a list per attribute with a value per bar, and how many notes were left out and why),
+`labels.parquet` (a row per piece), `attribution.csv` (who made each piece, for whoever ships what
+learned from them), `bins.json`, `vocabulary.json`, `quarantine.csv`, `report.json`, `report.md`.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import os
 import re
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -35,9 +36,11 @@ from sonicrx_ml.corpus import SPLITS, Entry, Refusal, list_corpus
 from sonicrx_ml.labels import CONDITIONS, Bins
 from sonicrx_ml.notes import MidiError, Notes, read_midi
 
-FORMAT = 1  # raise when rows change meaning: old shards are then made again
+FORMAT = 2  # raise when rows change meaning: old shards are then made again
 SHARD_SIZE = 256
 MIN_NOTES, MIN_BARS = 8, 2
+ATTRIBUTION = ("file", "title", "composer", "source", "licence", "split")
+BAR_CATEGORIES = tuple(f"bar_{attribute.name}" for attribute in attributes.CATEGORIES)
 Row = dict[str, Any]
 
 
@@ -58,9 +61,12 @@ def prepare(
 ) -> Row:
     """Prepare a corpus into `out`, on `workers` processes (default: one a core).
 
-    Returns the report. Raises `ValueError` as `list_corpus` does, and where no piece of the
-    training split can be used.
+    Returns the report, and under "run" what only this run knows: the files that it read (those of
+    shards not yet finished), its seconds, and files a second; the folder, which is the same for the
+    same input, has no times in it. Raises `ValueError` as `list_corpus` does, and where no piece of
+    the training split can be used.
     """
+    begin = time.perf_counter()
     entries, refused = list_corpus(root, manifest, tiers)
     vocabulary = tokens.Vocabulary.build()
     jobs = list(_jobs(root, out / "shards", entries, vocabulary))
@@ -70,7 +76,9 @@ def prepare(
     _write_shards(pending, min(workers or os.cpu_count() or 1, len(pending)))
     for job in jobs:
         refused += [Refusal(*pair) for pair in _metadata(job.path)["refused"]]
-    return _write_summary(out, [job.path for job in jobs], refused, vocabulary)
+    report = _write_summary(out, [job.path for job in jobs], refused, vocabulary)
+    files, seconds = sum(len(job.entries) for job in pending), time.perf_counter() - begin
+    return report | {"run": {"files": files, "seconds": seconds, "files_per_s": files / seconds}}
 
 
 def prepare_etudes(out: Path, count: int) -> None:
@@ -94,7 +102,8 @@ def prepare_etudes(out: Path, count: int) -> None:
 
 def prepare_piece(notes: Notes, entry: Entry, vocabulary: tokens.Vocabulary) -> Row:
     """One row of a shard. Raises `MidiError` where the piece cannot be used."""
-    notes = canonical.playable(canonical.simplify_meters(notes))
+    read = canonical.simplify_meters(notes)
+    notes = canonical.playable(read)
     key = keys.estimate_key(notes)
     moved = canonical.into_range(notes.transpose(key.to_canonical))
     bars = moved.bars()
@@ -122,7 +131,9 @@ def prepare_piece(notes: Notes, entry: Entry, vocabulary: tokens.Vocabulary) -> 
         "n_notes": len(grid),
         "tokens": ids,
         "bar_start": bar_start.astype(np.int32),
+        **{f"n_{why}": n for why, n in canonical.losses(read, moved, bars, grid).items()},
         **{name: value.astype(np.float32) for name, value in values.items()},
+        **{f"bar_{name}": v for name, v in attributes.categorise(snapped, bars).items()},
     }
 
 
@@ -202,7 +213,9 @@ def _schema() -> pa.Schema:
             ("n_notes", pa.int32()),
             ("tokens", pa.list_(pa.uint16())),
             ("bar_start", pa.list_(pa.int32())),
+            *((f"n_{why}", pa.int32()) for why in canonical.LOSSES),
             *((name, pa.list_(pa.float32())) for name in attributes.NAMES),
+            *((name, pa.list_(pa.int16())) for name in BAR_CATEGORIES),
         ]
     )
 
@@ -210,7 +223,8 @@ def _schema() -> pa.Schema:
 def _write_summary(
     out: Path, shards: list[Path], refused: list[Refusal], vocabulary: tokens.Vocabulary
 ) -> Row:
-    (out / "quarantine.csv").write_text(_quarantine_csv(refused))
+    reasons = sorted((refusal.file, refusal.reason) for refusal in refused)
+    _write_csv(out / "quarantine.csv", ["file", "reason"], reasons)
     labels = pa.concat_tables(_label_table(path) for path in shards)
     if "train" not in labels["split"].to_pylist():
         raise ValueError(
@@ -221,6 +235,8 @@ def _write_summary(
     (out / "report.json").write_text(json.dumps(report, indent=1))
     (out / "report.md").write_text(_markdown(report))
     pq.write_table(labels, out / "labels.parquet")
+    made_by = labels.select(ATTRIBUTION).sort_by("file").to_pylist()
+    _write_csv(out / "attribution.csv", ATTRIBUTION, [list(row.values()) for row in made_by])
     vocabulary.save(out / "vocabulary.json")
     _fit_bins(path for path in shards if path.name.startswith("train")).save(out / "bins.json")
     return report
@@ -249,7 +265,8 @@ def _label_table(shard: Path) -> pa.Table:
     for name, column in columns.items():
         table = table.drop_columns(name) if name in table.column_names else table
         table = table.append_column(name, pa.array(column))
-    return table.drop_columns(["tokens", "bar_start"]).replace_schema_metadata(None)
+    table = table.drop_columns(["tokens", "bar_start", *BAR_CATEGORIES])
+    return table.replace_schema_metadata(None)
 
 
 def _report(labels: pa.Table, refused: list[Refusal]) -> Row:
@@ -267,12 +284,22 @@ def _report(labels: pa.Table, refused: list[Refusal]) -> Row:
         "kept": len(rows),
         "quarantined": len(refused),
         "reasons": dict(Counter(_kind_of(refusal.reason) for refusal in refused).most_common()),
+        "dropped_notes": _dropped(labels),
         "pieces_with_attribute": known,
         "groups": [
             {"source": source, "split": split, **_figures(total)}
             for (source, split), total in sorted(groups.items())
         ],
     }
+
+
+def _dropped(labels: pa.Table) -> list[Row]:
+    """Notes kept, and left out by reason, of the kept pieces of each source."""
+    names = {"kept": "n_notes", **{why: f"n_{why}" for why in canonical.LOSSES}}
+    sums = labels.group_by("source").aggregate([(name, "sum") for name in names.values()])
+    sums = sums.select(["source", *(f"{name}_sum" for name in names.values())])
+    rows: list[Row] = sums.rename_columns(["source", *names]).sort_by("source").to_pylist()
+    return rows
 
 
 def _figures(total: Counter[str]) -> Row:
@@ -298,14 +325,17 @@ def _markdown(report: Row) -> str:
     groups = report["groups"]
     lines += [*tables.table(list(groups[0]), [list(row.values()) for row in groups]), ""]
     lines += [*tables.table(["quarantined because", "files"], list(report["reasons"].items())), ""]
+    reasons = "; ".join(f"{why}: {meaning}" for why, meaning in canonical.LOSSES.items())
+    lines += [f"Notes of kept pieces that are left out: {reasons}.", ""]
+    dropped = report["dropped_notes"]
+    lines += [*tables.table(list(dropped[0]), [list(row.values()) for row in dropped]), ""]
     known = report["pieces_with_attribute"]
     lines += tables.table(["attribute", "pieces where it is known"], list(known.items()))
     return "\n".join(lines) + "\n"
 
 
-def _quarantine_csv(refused: list[Refusal]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["file", "reason"])
-    writer.writerows(sorted((refusal.file, refusal.reason) for refusal in refused))
-    return buffer.getvalue()
+def _write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(head)
+        writer.writerows(rows)

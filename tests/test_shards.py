@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from sonicrx_ml import attributes, etudes, labels, shards, tokens
+from sonicrx_ml import attributes, canonical, etudes, labels, shards, tokens
 from sonicrx_ml.corpus import SPLITS
 from sonicrx_ml.labels import CONDITIONS, Bins
-from sonicrx_ml.notes import Meter, TempoMap, write_midi
+from sonicrx_ml.notes import DRUMS, Meter, Notes, TempoMap, write_midi
 from sonicrx_ml.shards import prepare, prepare_etudes
 
 COUNT = 12
@@ -109,6 +109,9 @@ def test_rows_are_the_etudes(corpus: Path, prepared: Path) -> None:
             assert len(row["bar_start"]) == len(etude.chords)
             assert all(len(row[name]) == len(etude.chords) for name in attributes.NAMES)
             np.testing.assert_allclose(row["density"], etude.onsets, rtol=1e-6)
+            assert len(row["bar_key"]) == len(etude.chords)
+            every = np.bitwise_or.reduce(np.array(row["bar_families"]))
+            assert np.flatnonzero(every >> np.arange(12) & 1).tolist() == row["families"]
             grid = tokens.decode(np.array(row["tokens"]), vocabulary)
             assert len(grid) == row["n_notes"]
             assert row["families"] == np.unique(grid.family).tolist()
@@ -162,8 +165,60 @@ def test_report_adds_up(prepared: Path) -> None:
         assert row["hours"] == round(sum(piece["seconds"] for piece in pieces[split]) / 3600, 2)
         assert row["tokens_per_note"] == round(row["tokens"] / row["notes"], 3)
     assert report["pieces_with_attribute"] == dict.fromkeys(attributes.NAMES, COUNT)
+    (dropped,) = report["dropped_notes"]
+    assert (dropped.pop("source"), dropped.pop("kept")) == ("etudes", groups["all", "all"]["notes"])
+    assert dropped == dict.fromkeys(canonical.LOSSES, 0)
     text = (prepared / "report.md").read_text()
     assert f"{COUNT} kept, {len(BAD)} quarantined" in text
+
+
+def test_notes_left_out_are_counted_by_source_and_reason(tmp_path: Path) -> None:
+    """In 4/4: 16 notes, with two drums and one note off the piano, or one past the last bar."""
+    onset, ones = np.arange(16.0), np.ones(16, np.int64)
+    plain = Notes(onset, np.full(16, 0.9), 60 + np.arange(16) % 5, 64 * ones, 0 * ones)
+    program, pitch, late = plain.program.copy(), plain.pitch.copy(), onset.copy()
+    program[:2], pitch[2], late[-1] = DRUMS, 110, 15.99
+    files = {"a": replace(plain, program=program, pitch=pitch), "b": replace(plain, onset=late)}
+    lines = ["file,tier,split,group,source,licence"]
+    for name, notes in files.items():
+        (tmp_path / f"{name}.mid").write_bytes(write_midi(notes))
+        lines.append(f"{name}.mid,a,train,{name},source {name},CC0-1.0")
+    (tmp_path / "m.csv").write_text("\n".join(lines) + "\n")
+    report = prepare(tmp_path, tmp_path / "out", tmp_path / "m.csv", workers=1)
+    none = dict.fromkeys(canonical.LOSSES, 0)
+    assert report["dropped_notes"] == [
+        {"source": "source a", "kept": 13, **none, "unpitched": 2, "off_range": 1},
+        {"source": "source b", "kept": 15, **none, "past_end": 1},
+    ]
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "| source | kept | unpitched | off_range | past_end | merged |" in text
+    assert "| source a | 13 | 2 | 1 | 0 | 0 |" in text
+
+
+def test_attribution_names_every_kept_piece(tmp_path: Path) -> None:
+    root = tmp_path / "midi"
+    etudes.write_corpus(root, 3)
+    with (root / "manifest.csv").open(newline="") as file:
+        given = list(csv.DictReader(file))
+    given[1] |= {"title": 'Prélude, "calm"', "composer": "Fryderyk Chopin", "split": "test"}
+    with (root / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(given[0]))
+        writer.writeheader()
+        writer.writerows(given)
+    prepare(root, tmp_path / "out", root / "manifest.csv", workers=1)
+    with (tmp_path / "out" / "attribution.csv").open(newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    names = ("file", "title", "composer", "source", "licence", "split")
+    assert found == [{name: row[name] for name in names} for row in given]
+
+
+def test_a_run_says_what_it_read_and_how_fast(corpus: Path, tmp_path: Path) -> None:
+    first, again = (
+        prepare(corpus, tmp_path, corpus / "manifest.csv", workers=1)["run"] for _ in range(2)
+    )
+    assert first["files"] == COUNT + len(BAD) - 1  # a duplicate is not read again
+    assert first["files_per_s"] == first["files"] / first["seconds"] > 0
+    assert again["files"] == 0
 
 
 def test_untrusted_marks_make_attributes_missing(corpus: Path, tmp_path: Path) -> None:
