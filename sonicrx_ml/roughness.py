@@ -10,17 +10,20 @@ one Bark apart have in common counts, what is independent in them does not.
 * Roughness: P. Daniel and R. Weber, "Psychoacoustical roughness: implementation of an optimized
   model", Acustica 83 (1997) 113-123; 200 ms frames, every 100 ms. The curves are read off the
   paper's figures as MoSQITo 1.2.1 has them (Apache-2.0; `roughness_dw`), modulation up to 500 Hz.
+  Limits: at 20 Hz of modulation the model says a fifth less than Zwicker & Fastl's listeners.
 * Fluctuation strength: A. Osses, R. García León and A. Kohlrausch, "Modelling the sensation of
   fluctuation strength", Proc. Mtgs. Acoust. 28 (2016) 050005; 2 s frames, every second. Limits: the
   model is fitted to tones and noises modulated at one rate. Its rate weighting is flat within 4 %
   from 3 to 8 Hz, so its peak is broad; the ramps of its frame give a steady tone .01 to .03 vacil.
+  White noise at 60 dB, modulated at 4 Hz, has 3.8 vacil: Fastl & Zwicker's equation 10.2 says 3.7,
+  the data that Osses et al. quote 1.8.
 
 Conventions
 -----------
 * `samples` is a float array (n,) or (2, n), full scale 1.0, at 8 to 192 kHz. No resampler is
   needed: a frame's spectrum is cut at 24 Bark (15.5 kHz), its envelopes are made at 16 to 32 kHz.
-* `full_scale_db_spl` is the level of a sine of peak 1.0 in one channel; `full_scale` gives it from
-  the level at which a -23 LUFS track is played. Both figures rise with it.
+* `full_scale_db_spl` is the level of a sine of peak 1.0 in one channel; `full_scale_level` gives it
+  from the level at which a -23 LUFS track is played. Both figures rise with it.
 * Each channel is one ear's. Two ears combine as the root of their mean square: ECMA-418-2's rule
   for binaural roughness.
 * Longer sounds are analysed in `excerpts` of 2 s, evenly spread from the first sample to the last;
@@ -126,7 +129,7 @@ def summary(curve: Curve) -> Summary:
     return Summary(float(curve.values.mean()), *map(float, np.percentile(curve.values, (95, 90))))
 
 
-def full_scale(playback_db_spl: float, channels: int) -> float:
+def full_scale_level(playback_db_spl: float, channels: int) -> float:
     """`full_scale_db_spl` when a -23 LUFS track is played at `playback_db_spl`.
 
     A full-scale sine in one channel is -3.01 LUFS (BS.1770-5). LUFS add the powers of the channels;
@@ -146,7 +149,7 @@ def roughness(
 
     Raises `ValueError` for less than 200 ms, a rate outside RATES, a NaN or an infinite sample.
     """
-    return _measure(ROUGHNESS, samples, rate, full_scale_db_spl, excerpts)
+    return _measure(_ROUGHNESS, samples, rate, full_scale_db_spl, excerpts)
 
 
 def fluctuation_strength(
@@ -156,7 +159,7 @@ def fluctuation_strength(
 
     Raises `ValueError` for less than 2 s, a rate outside RATES, a NaN or an infinite sample.
     """
-    return _measure(FLUCTUATION, samples, rate, full_scale_db_spl, excerpts)
+    return _measure(_FLUCTUATION, samples, rate, full_scale_db_spl, excerpts)
 
 
 def _rough_rates(hz: Floats) -> Floats:
@@ -207,8 +210,8 @@ class _Model:
     sensation: Callable[[Floats, Floats], Floats]
 
 
-ROUGHNESS = _Model("asper", 0.2, 0.1, "blackman", True, ROUGH_MAX_HZ, _rough_rates, _asper)
-FLUCTUATION = _Model(
+_ROUGHNESS = _Model("asper", 0.2, 0.1, "blackman", True, ROUGH_MAX_HZ, _rough_rates, _asper)
+_FLUCTUATION = _Model(
     *("vacil", EXCERPT_S, 1.0, ("tukey", 0.05), False),  # ramps of 50 ms
     *(FLUCTUATION_MAX_HZ, _fluctuation_rates, _vacil),
 )
