@@ -1,9 +1,9 @@
 """What a composer is held against: music that was not composed to the prescription.
 
 Each baseline is an `evaluation.Column`. A real piece or an etude is *laid under* the plan: its
-bars, from the first and over again where it is too short, take the place of the composer's. Then it
-is performed as ours is (tempo, key, instruments, dynamics, articulation, end), so that baselines and
-composer differ in the notes alone.
+bars, from the first and over again where it is too short, take the place of the composer's. Then
+it is performed as ours is (tempo, key, instruments, dynamics, articulation, end), so that they
+differ from the composer in the notes alone.
 
 Where a baseline's piece has another meter than was asked, what overhangs a bar is left out.
 """
