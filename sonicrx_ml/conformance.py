@@ -4,8 +4,9 @@
 compares, row by row of `tolerances.TOLERANCES`. It knows nothing of how the music was made, so any
 system's files can be judged. It says that a track is what was asked for, never that it works.
 
-Curves are compared bar by bar, or as means over the bars of a row's `phrase`; `case` says how they
-are measured and `verdicts` what comes out.
+Curves are compared bar by bar, or as means over the bars of a row's `phrase`: they must be near,
+and where they are asked to move, move. `case` says how they are measured, `verdicts` what comes
+out.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sonicrx_ml.notes import Floats, MidiError, Notes, read_midi
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.statistics import spearman
-from sonicrx_ml.tolerances import TOLERANCES, Tolerance, Value
+from sonicrx_ml.tolerances import CLEAR_MOVE, LEAST_MOVED, TOLERANCES, Tolerance, Value
 from sonicrx_ml.verdicts import (
     RING_S,
     BarCurve,
@@ -86,14 +87,15 @@ def _refusal(case: Case) -> str | None:
 
 
 def _verdict(row: Tolerance, is_asked: bool, asked: Value, realised: Value) -> Verdict:
-    error = _error(row, asked, realised)
+    error, moved = _error(row, asked, realised), _moved(row, asked, realised)
     outcome: Outcome
     if not is_asked:
         outcome = "not asked"
     elif row.tolerance is None:
         outcome = "info"
     else:
-        outcome = "pass" if error is not None and error <= row.tolerance + 1e-9 else "fail"
+        near = error is not None and error <= row.tolerance + 1e-9
+        outcome = "pass" if near and (moved is None or moved >= LEAST_MOVED) else "fail"
     return Verdict(
         attribute=row.attribute,
         where=row.where,
@@ -106,6 +108,7 @@ def _verdict(row: Tolerance, is_asked: bool, asked: Value, realised: Value) -> V
         verdict=outcome,
         limit=row.control is None,
         source=row.source,
+        moved=moved if moved is None else round(moved, 6),
     )
 
 
@@ -137,12 +140,38 @@ def _error(row: Tolerance, asked: Value, realised: Value) -> float | None:
 
 def _curve_error(row: Tolerance, asked: Floats, realised: Floats) -> float | None:
     """Mean over bars of what phrases are off; None where too few bars can tell."""
-    told = np.isfinite(realised) & np.isfinite(asked)
-    if told.mean() < LEAST_TOLD:
+    if (np.isfinite(realised) & np.isfinite(asked)).mean() < LEAST_TOLD:
         return None
-    wanted = phrase_means(np.where(told, asked, np.nan), row.phrase)
-    off = np.abs(phrase_means(np.where(told, realised, np.nan), row.phrase) - wanted)
-    return float(np.nanmean(100.0 * off / wanted if row.rule == "within %" else off))
+    wanted, found = _phrases(row, asked, realised)
+    off = np.abs(found - wanted)
+    return float(np.mean(100.0 * off / wanted if row.rule == "within %" else off))
+
+
+def _moved(row: Tolerance, asked: Value, realised: Value) -> float | None:
+    """Share of the asked movement that is made; None where no clear movement is asked."""
+    if row.tolerance is None:
+        return None
+    if not isinstance(asked, np.ndarray) or not isinstance(realised, np.ndarray):
+        return None
+    levels = asked[np.isfinite(asked) & np.isfinite(realised)]
+    if len(levels) == 0:
+        return None
+    unit = levels.mean() / 100.0 if row.rule == "within %" else 1.0
+    if np.ptp(levels) < CLEAR_MOVE * row.tolerance * unit:
+        return None
+    wanted, found = _phrases(row, asked, realised)
+    centred = wanted - wanted.mean()
+    return float(centred @ found / (centred @ centred))
+
+
+def _phrases(row: Tolerance, asked: Floats, realised: Floats) -> tuple[Floats, Floats]:
+    """Asked and realised as they are compared: means over the row's phrases, where both tell."""
+    told = np.isfinite(realised) & np.isfinite(asked)
+    wanted, found = (
+        phrase_means(np.where(told, values, np.nan), row.phrase) for values in (asked, realised)
+    )
+    heard = np.isfinite(wanted)
+    return wanted[heard], found[heard]
 
 
 def _bar_curve(row: Tolerance, asked: Floats, realised: Value) -> BarCurve:

@@ -16,6 +16,7 @@ import numpy as np
 from sonicrx_ml.drawing import FIGURE_STYLE, LEFT, RIGHT, WIDTH, clock, figures
 from sonicrx_ml.notes import Notes
 from sonicrx_ml.prescription import Prescription
+from sonicrx_ml.tolerances import LEAST_MOVED
 from sonicrx_ml.verdicts import RING_S, BarCurve, Report, Verdict, phrase_means
 
 SIGNS = {"pass": "✓", "fail": "✗", "not asked": "–", "info": "ℹ"}
@@ -182,7 +183,8 @@ def _table(report: Report) -> str:
     return (
         f"<h2>Verdicts</h2><div class='scroll'><table><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div><p><small>In brackets: filled in by the planner, not "
-        "asked. A limit holds for every track and does not count as asked.</small></p>"
+        "asked. A limit holds for every track and does not count as asked. Moves: of the movement "
+        "that a curve clearly asks for, the share that is made.</small></p>"
     )
 
 
@@ -269,17 +271,19 @@ def _off(verdict: Verdict) -> str:
         return f"F1 {1 - verdict.error:.2f}"
     if verdict.rule in ("at most", "at least"):
         return "–" if verdict.error <= 0 else _shown(verdict.error)
-    return _shown(verdict.error) + (" %" if verdict.rule == "within %" else "")
+    off = _shown(verdict.error) + (" %" if verdict.rule == "within %" else "")
+    return off if verdict.moved is None else f"{off}, moves {verdict.moved:.0%}"
 
 
 def _allowed(verdict: Verdict) -> str:
+    moves = "" if verdict.moved is None else f", moves ≥ {LEAST_MOVED:.0%}"
     match verdict.rule, verdict.asked, verdict.tolerance:
         case _, _, None:
             return "–"
         case "within", _, tolerance:
-            return f"± {tolerance:g}"
+            return f"± {tolerance:g}{moves}"
         case "within %", _, tolerance:
-            return f"± {tolerance:g} %"
+            return f"± {tolerance:g} %{moves}"
         case "at most", float(asked), tolerance:
             return f"≤ {asked + tolerance:g}"
         case "at least", float(asked), tolerance:

@@ -5,6 +5,11 @@ may differ, and why. Tolerances marked [E] are engineering choices; they were se
 listener could notice, before any track was judged. Where a row has a `phrase`, means over so many
 bars are compared, since one bar's density or register is the composer's business and the model of
 perceived emotion behind these attributes was fitted to excerpts of several bars.
+
+On average a flat track is within the tolerance of a line that rises by up to four of them. So where
+a curve is asked to move clearly, by `CLEAR_MOVE` tolerances or more from its lowest to its highest
+bar, the track must move too: by `LEAST_MOVED` of what is asked, which is the slope of the
+regression of realised on asked values and so holds for any shape of curve.
 """
 
 from __future__ import annotations
@@ -25,6 +30,8 @@ from sonicrx_ml.verdicts import RING_S, Rule, Where
 Value: TypeAlias = float | str | tuple[str, ...] | Floats | None
 
 PHRASE = 4  # bars over which a listener hears density, register and the like [E]
+CLEAR_MOVE = 2.0  # tolerances: a flat track is then off by one at both ends
+LEAST_MOVED = 0.5  # of the asked movement: nearer to it than to a flat track [E]
 TRUE_PEAK_CEILING = -1.0  # dBTP, EBU R 128
 LONGEST_SILENCE = 2.0  # bars [E]
 

@@ -41,6 +41,9 @@ class Verdict:
     limit: bool
     """True for a limit that holds for every track, asked or not; it does not count in the score."""
     source: str
+    moved: float | None = None
+    """Share of the asked movement that a curve makes: 1 all, 0 none, below 0 the other way; None
+    where no clear movement is asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -277,6 +277,46 @@ def test_rank_correlation_follows_direction():
     assert down == pytest.approx(-up)
 
 
+def swelling(share: float) -> Notes:
+    """The piece with dynamics that make `share` of a fall in energy of .3 (.0147 a dB)."""
+    notes = in_eighths(piece())
+    bar = (notes.onset // 4).astype(int)
+    fall = 0.15 - 0.3 * (np.arange(BARS) + 0.5) / BARS
+    level = share * fall[bar] / 0.01472
+    return replace(notes, velocity=np.rint(64 * 10 ** (level / 40)).astype(int))
+
+
+LEVEL = float(str(judged(in_eighths(piece())).row("energy").realised))
+FALLING = prescribe(duration_s=SECONDS, tempo=60, energy=[LEVEL + 0.15, LEVEL - 0.15])
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(1.0, "pass"), (0.6, "pass"), (0.4, "fail"), (0.0, "fail"), (-1.0, "fail")],
+)
+def test_a_curve_that_is_asked_to_move_must_move(share: float, expected: str):
+    """All but the last are within the tolerance: a flat one is off by a quarter of .3."""
+    row = judged(swelling(share), FALLING).row("energy")
+    assert row.moved == pytest.approx(share, abs=0.03)
+    assert row.verdict == expected
+    assert row.error is not None
+    assert (row.error <= 0.1) == (share >= 0)
+
+
+def test_a_small_movement_need_not_be_made():
+    """.15 from end to end is less than two tolerances of .1."""
+    asked = prescribe(duration_s=SECONDS, tempo=60, energy=[LEVEL + 0.075, LEVEL - 0.075])
+    row = judged(in_eighths(piece()), asked).row("energy")
+    assert (row.verdict, row.moved) == ("pass", None)
+
+
+def test_movement_of_a_relative_tolerance():
+    """Twice 25 % of the mean: from 1.5 to 2.9 voices is a clear move, from 1.9 to 2.5 is none."""
+    for ends, clear in (([1.5, 2.9], True), ([1.9, 2.5], False)):
+        asked = prescribe(duration_s=SECONDS, tempo=60, polyphony=ends)
+        assert (judged(piece(), asked).row("polyphony").moved is not None) == clear
+
+
 def test_notes_slightly_early_belong_to_the_bar_they_anticipate():
     early = replace(piece(), onset=np.maximum(piece().onset - 1 / 48, 0.0))
     density = next(c for c in judged(early).curves if c.attribute == "density")
@@ -399,6 +439,9 @@ def test_json_round_trip_without_nan():
     text = report.to_json()
     assert Report.from_json(text) == report
     assert json.loads(text)["score"] == report.score
+    older = json.loads(text)
+    assert [row.pop("moved") for row in older["verdicts"]] == [v.moved for v in report.verdicts]
+    assert all(v.moved is None for v in Report.from_dict(older).verdicts)
     assert "NaN" not in text
 
 

@@ -184,6 +184,8 @@ def test_the_summary_lists_what_was_asked_and_the_limits(report):
     assert rows["duration"].endswith("✓ pass")
     assert "32 s" in rows["duration"]
     assert re.search(r"60\.\d → 69\.\d MIDI pitch", rows["register"])
+    assert re.search(r", moves \d+%  ± 4, moves ≥ 50%", rows["register"])
+    assert "moves" not in rows["tempo"]
     assert "F1 0.67" in rows["instruments"]
     assert rows["instruments"].endswith("✗ fail")
     assert lines[-1] == f"{len(report.met)} of 5 asked attributes met ({report.score:.0%})"
