@@ -4,8 +4,10 @@ Conventions
 -----------
 * `samples` is a float array of one (n,) or two (2, n) front channels, full scale 1.0; `rate` in Hz.
 * Levels are in LUFS, LU and dBTP. Silence is `-inf`, never NaN.
-* A `Curve` gives its values at the *centres* of its windows, in seconds. NaN in a curve means that
-  there is nothing to measure there (the centroid of silence, a tempo outside the search).
+* A `Curve` gives its values at the *centres* of its windows, in seconds. Windows with nothing to
+  measure are left out; only `tempo_near` keeps them, as NaN: no tempo was found there.
+* What is no sound (NaN, infinity, integers, a strange shape or rate, too short) is a ValueError.
+  A constant (DC) is no sound either: K-weighting removes it, and so does all that is not a level.
 * Nothing here knows of MIDI, prescriptions or rendering: sound in, figures out.
 
 Sources: ITU-R BS.1770-5 (loudness, true peak), EBU Tech 3341 (momentary, short-term),
@@ -26,9 +28,11 @@ from scipy import ndimage, signal
 Floats = NDArray[np.float64]
 Samples = NDArray[np.floating]
 
+RATES = (8_000, 384_000)  # Hz
 MOMENTARY_S = 0.4  # EBU Tech 3341
 SHORT_TERM_S = 3.0  # EBU Tech 3341
 STEP_S = 0.1  # both are read every 100 ms: 75 % overlap of the 400 ms blocks (BS.1770-5)
+FINE_STEP_S = 0.01  # for the momentary maximum, which 100 ms could miss by .6 LU
 ABSOLUTE_GATE = -70.0  # LUFS, BS.1770-5
 INTEGRATED_GATE = -10.0  # LU below the ungated level, BS.1770-5
 RANGE_GATE = -20.0  # LU below the ungated level, EBU Tech 3342
@@ -40,6 +44,7 @@ PEAK_BLOCK = 128  # samples
 
 SILENCE_DBFS = -80.0  # a frame whose RMS is below has no timbre
 ONSET_RATE = 100  # Hz, onset strength
+ONSET_LEAST_S = 0.5  # of sound: less holds no curve
 ONSET_BAND = 6_000.0  # Hz: what starts a note is below
 HALVES = (1, 2, 4, 6, 8)  # events per half note that a tempo may show itself by
 
@@ -57,11 +62,34 @@ class Curve:
         return np.interp(np.asarray(seconds, dtype=np.float64), self.times, self.values)
 
 
-def _channels(samples: Samples) -> Samples:
+def checked(samples: Samples, rate: int) -> Samples:
+    """Samples as rows (channels, n); ValueError for what no measurement here can be made of."""
     rows = np.atleast_2d(samples)
     if rows.ndim != 2 or rows.shape[0] not in (1, 2):
         raise ValueError(f"samples of shape {np.shape(samples)}; legal are (n,), (1, n) and (2, n)")
+    if not np.issubdtype(rows.dtype, np.floating):
+        raise ValueError(f"samples of type {rows.dtype}; legal are floats of full scale 1.0")
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ValueError(f"rate {rate} Hz; legal are {RATES[0]} to {RATES[1]}")
+    if rows.shape[1] == 0:
+        raise ValueError("0 samples of sound; legal are one or more")
+    if not np.isfinite([rows.min(), rows.max()]).all():
+        raise ValueError("samples hold NaN or infinity; legal are finite ones")
     return rows
+
+
+def require(rows: Samples, rate: int, seconds: float) -> None:
+    """ValueError for a sound shorter than `seconds`."""
+    if rows.shape[1] < round(seconds * rate):
+        raise ValueError(f"{rows.shape[1] / rate:.3f} s of sound; legal is {seconds} s or more")
+
+
+def _mono(samples: Samples, rate: int, seconds: float) -> Samples:
+    """The mean of the channels, less its mean, which is no sound."""
+    rows = checked(samples, rate)
+    require(rows, rate, seconds)
+    mono = rows.mean(axis=0)
+    return mono - mono.mean(dtype=np.float64).astype(mono.dtype)
 
 
 def decibel(power: ArrayLike) -> Floats:
@@ -99,14 +127,14 @@ def k_weighting(rate: int) -> Floats:
     )
 
 
-def window_power(samples: Samples, rate: int, window_s: float) -> Floats:
-    """K-weighted power, summed over channels, of every window of `window_s`, one per 100 ms."""
-    rows = _channels(samples)
-    bins = int(rows.shape[1] / (rate * STEP_S) + 1e-9)
-    width = round(window_s / STEP_S)
+def window_power(samples: Samples, rate: int, window_s: float, step_s: float = STEP_S) -> Floats:
+    """K-weighted power, summed over channels, of every window of `window_s`, one per `step_s`."""
+    rows = checked(samples, rate)
+    bins = int(rows.shape[1] / (rate * step_s) + 1e-9)
+    width = round(window_s / step_s)
     if bins < width:
         raise ValueError(f"{rows.shape[1] / rate:.3f} s of sound; legal is {window_s} s or more")
-    edges = np.rint(np.arange(bins + 1) * rate * STEP_S).astype(np.int64)
+    edges = np.rint(np.arange(bins + 1) * rate * step_s).astype(np.int64)
     weighted = signal.sosfilt(k_weighting(rate), rows[:, : edges[-1]].astype(np.float64), axis=1)
     energy = np.add.reduceat(np.einsum("cn,cn->n", weighted, weighted), edges[:-1])
     total = np.concatenate([[0.0], np.cumsum(energy)])
@@ -147,6 +175,16 @@ def short_term_loudness(samples: Samples, rate: int) -> Curve:
     return _loudness_curve(samples, rate, SHORT_TERM_S)
 
 
+def max_momentary_loudness(samples: Samples, rate: int) -> float:
+    """Highest loudness of any 400 ms in LUFS (EBU Tech 3341), to .06 LU: read every 10 ms."""
+    return float(lufs(window_power(samples, rate, MOMENTARY_S, FINE_STEP_S).max()))
+
+
+def max_short_term_loudness(samples: Samples, rate: int) -> float:
+    """Highest loudness of any 3 s in LUFS (EBU Tech 3341)."""
+    return float(lufs(window_power(samples, rate, SHORT_TERM_S).max()))
+
+
 def loudness_range(samples: Samples, rate: int) -> float:
     """Loudness range in LU (EBU Tech 3342); 0 for silence. Not meant for less than a minute."""
     gated = _gated(window_power(samples, rate, SHORT_TERM_S), RANGE_GATE)
@@ -166,7 +204,7 @@ def true_peak(samples: Samples, rate: int) -> float:
     value is at most the largest sample in reach times the filter's absolute sum; blocks are taken
     from the largest such bound down, until no block left can hold the peak.
     """
-    rows = _channels(samples)
+    rows = checked(samples, rate)
     factor = -(-PEAK_RATE // rate)
     taps = _interpolator(factor)
     peak = float(np.abs(rows).max(initial=0.0))
@@ -212,18 +250,15 @@ def _magnitudes(mono: Samples, frame: int, hop: int, bins: int) -> NDArray[np.fl
 
 
 def spectral_centroid(samples: Samples, rate: int, *, window_s: float = 0.05) -> Curve:
-    """Magnitude-weighted mean frequency in Hz, windows half overlapping; NaN below -80 dBFS RMS."""
-    mono = _channels(samples).mean(axis=0)
+    """Magnitude-weighted mean frequency in Hz, windows half overlapping; none below -80 dBFS."""
+    mono = _mono(samples, rate, window_s)
     frame = round(window_s * rate)
-    if len(mono) < frame:
-        raise ValueError(f"{len(mono) / rate:.3f} s of sound; legal is {window_s} s or more")
     hop = frame // 2
     magnitude = _magnitudes(mono, frame, hop, frame // 2 + 1)
     hz = scipy.fft.rfftfreq(frame, 1.0 / rate)
     audible = decibel((magnitude**2).sum(axis=1) / 3.0) > SILENCE_DBFS
-    values = np.full(len(magnitude), np.nan)
-    values[audible] = magnitude[audible] @ hz / magnitude[audible].sum(axis=1)
-    return Curve((np.arange(len(values)) * hop + frame / 2) / rate, values, "Hz")
+    values = magnitude[audible] @ hz / magnitude[audible].sum(axis=1)
+    return Curve((np.flatnonzero(audible) * hop + frame / 2) / rate, values, "Hz")
 
 
 # ---------------------------------------------------------------- tempo
@@ -235,12 +270,12 @@ def onset_strength(samples: Samples, rate: int) -> Curve:
     Rise of the log magnitude below 6 kHz over 50 ms, against the largest of three neighbouring
     bins, so that vibrato is no onset (Böck & Widmer 2013, "Maximum filter vibrato suppression").
     """
-    mono = _channels(samples).mean(axis=0)
+    mono = _mono(samples, rate, ONSET_LEAST_S)
     frame, hop, lag = round(0.08 * rate), round(rate / ONSET_RATE), 5
     magnitude = _magnitudes(mono, frame, hop, int(ONSET_BAND * frame / rate))
     level = np.log1p(1000.0 * magnitude / max(float(magnitude.max()), 1e-9))
-    before = ndimage.maximum_filter1d(level[:-lag], 3, axis=1)
-    rise = np.maximum(level[lag:] - before, 0.0).mean(axis=1, dtype=np.float64)
+    fall = ndimage.maximum_filter1d(level[:-lag], 3, axis=1) - level[lag:]
+    rise = -np.minimum(fall, 0.0, out=fall).mean(axis=1).astype(np.float64)
     rise -= ndimage.uniform_filter1d(rise, 2 * ONSET_RATE)
     rise /= np.sqrt(ndimage.uniform_filter1d(rise**2, 8 * ONSET_RATE)) + 1e-6
     times = ((np.arange(len(rise)) + lag / 2) * hop + frame / 2) / rate
