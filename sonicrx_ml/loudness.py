@@ -1,0 +1,478 @@
+"""Loudness after ISO 532-1:2017 (Zwicker), stationary and over time; sharpness after DIN 45692.
+
+Conventions
+-----------
+* `samples` and `rate` are as in `acoustics`: one (n,) or two (2, n) channels, full scale 1.0.
+* Sone and acum mean nothing without a level: `full_scale_db_spl` is the level in dB SPL of a sine
+  whose peak is full scale, in each channel. `full_scale_level` finds it from the playback level.
+* Free field. The standard knows one ear: two channels are judged each for itself, as through
+  headphones; their loudness is the mean of both, their sharpness that of the mean loudness.
+* Sound is resampled to the 48 kHz of the standard's filters; what is not there at a low rate
+  (above 4 kHz at 8 kHz) has no loudness.
+* Silence has 0 sone and 3 phon (the standard's floor). Below AUDIBLE sone, sharpness is 0.
+
+Where this departs from the text of ISO 532-1: a band is filtered by the standard's own response but
+over the discrete Fourier transform, and kept at a lower rate where it is low; the nonlinear decay
+takes SUBSTEPS steps in half a millisecond, not 24; slopes are read from tables, not stepped.
+`benchmarks/psychoacoustics.md` has what that costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from math import gcd
+from typing import NamedTuple
+
+import numpy as np
+import scipy.fft
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike, NDArray
+from scipy import signal
+
+from sonicrx_ml import zwicker
+from sonicrx_ml.acoustics import Curve, Floats, Samples
+
+RATE = 48_000  # Hz, of the standard's filters
+RATES = (8_000, 192_000)  # Hz, legal
+TICK = 24  # samples: levels are read every half millisecond
+FRAME = 3 * 2**17  # samples filtered at a time, 8.2 s
+WARM_UP = 72_000  # of these samples are thrown away: the 25 Hz filter rings for a second
+HOP = FRAME - WARM_UP
+LEAST_S = 0.01  # of sound
+FADE_S = 0.01
+
+SUBSTEPS = 2  # of the nonlinear decay in a tick
+BLOCK = 2_000  # ticks; 1 s is 13 times the longest decay
+T_SHORT, T_LONG, T_VAR = 0.005, 0.015, 0.075  # s, nonlinear decay
+ATTACK = ((0.47, 0.0035), (0.53, 0.07))  # share and time constant (s) of the temporal weighting
+
+OUTPUT = 4  # ticks: results come every 2 ms
+CHUNK = 1_024  # of these are solved at a time
+BARK = np.arange(1, 241) / 10  # where specific loudness is read
+AUDIBLE = 0.1  # sone
+LOUDEST = 64.0  # sone/Bark, above what 120 dB gives in any band
+LEVEL_STEP, REACH_STEP = 0.001, 0.002  # sone/Bark and Bark, of the tables of slopes
+LIMIT_DB = 120.0  # the corrections at low frequencies end there
+DIN_K = 0.108  # makes the reference noise (1 kHz, one critical band wide, 60 dB) 1 acum
+
+Single = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stationary:
+    """Loudness in sone and phon and sharpness in acum of a sound taken as unchanging."""
+
+    sone: float
+    phon: float
+    acum: float
+    specific: Floats
+    """Specific loudness (240,) in sone/Bark at BARK, the mean over channels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Varying:
+    """Loudness in sone and sharpness in acum every 2 ms, and figures for the whole."""
+
+    sone: Curve
+    acum: Curve
+
+    def exceeded(self, percent: float) -> float:
+        """Loudness in sone exceeded in `percent` of the time: N5 is `exceeded(5)`."""
+        return float(np.percentile(self.sone.values, 100 - percent))
+
+    @property
+    def mean(self) -> float:
+        """Mean loudness in sone."""
+        return float(self.sone.values.mean())
+
+    @property
+    def phon(self) -> float:
+        """Loudness level of N5, by which the standard names a sound that changes."""
+        return float(phon(self.exceeded(5)))
+
+    @property
+    def sharpness(self) -> float:
+        """Mean sharpness in acum of what is louder than AUDIBLE; 0 if nothing is."""
+        audible = self.sone.values >= AUDIBLE
+        return float(self.acum.values[audible].mean()) if audible.any() else 0.0
+
+
+def full_scale_level(playback_db_spl: float, channels: int) -> float:
+    """Level in dB SPL, in each channel, of a full-scale sine when -23 LUFS is `playback_db_spl`.
+
+    By BS.1770-5 a full-scale sine of 997 Hz is 0 LUFS in two channels and -3.01 LUFS in one.
+    """
+    return playback_db_spl + 23.0 + 10 * float(np.log10(channels / 2))
+
+
+def phon(sone: ArrayLike) -> Floats:
+    """Loudness level in phon; 3 at least (ISO 532-1)."""
+    loud = np.asarray(sone, dtype=np.float64)
+    soft = 40.0 * (np.minimum(loud, 1.0) + 0.0005) ** 0.35
+    return np.where(loud >= 1, 40.0 + 10.0 * np.log2(np.maximum(loud, 1.0)), np.maximum(soft, 3.0))
+
+
+def stationary(samples: Samples, rate: int, *, full_scale_db_spl: float) -> Stationary:
+    """Loudness of the sound's mean spectrum (ISO 532-1, method for stationary sounds).
+
+    Both ends are faded over FADE_S, or the cut would be heard.
+    """
+    rows = _calibrated(samples, rate, full_scale_db_spl)
+    count = rows.shape[1]
+    window = signal.windows.tukey(count, min(1.0, 2 * FADE_S * RATE / count)).astype(np.float32)
+    power = np.zeros((len(zwicker.FILTERS), len(rows)))
+    for spectrum in _spectra(rows * window):
+        for band in range(len(power)):
+            kept = _band_pass(spectrum, band)[:, WARM_UP // _step(band) :]
+            power[band] += np.einsum("cn,cn->c", kept, kept) * _step(band)
+    core = _core((power / (window @ window)).astype(np.float32))
+    pattern = _specific(core).mean(axis=1, dtype=np.float64)
+    sone = float(_sones(core).mean())
+    acum = float(_din_weights() @ pattern / sone) if sone >= AUDIBLE else 0.0
+    return Stationary(sone, float(phon(sone)), acum, pattern)
+
+
+def over_time(samples: Samples, rate: int, *, full_scale_db_spl: float) -> Varying:
+    """Loudness and sharpness over time (ISO 532-1, method for time-varying sounds).
+
+    DIN 45692 defines unchanging sound only; here sharpness is that of the specific loudness of the
+    instant, its moment and its sum both under the temporal weighting of the loudness.
+    """
+    rows = _calibrated(samples, rate, full_scale_db_spl)
+    core = _decay(_core_loudness(rows))
+    sone = np.empty(core.shape[1:])
+    moment = np.empty((core.shape[1], -(-core.shape[2] // OUTPUT)))
+    for start in range(0, core.shape[2], OUTPUT * CHUNK):
+        part = core[:, :, start : start + OUTPUT * CHUNK]
+        first = start // OUTPUT
+        sone[:, start : start + OUTPUT * CHUNK] = _sones(part)
+        moment[:, first : first + CHUNK] = np.tensordot(
+            _din_weights(), _specific(part[:, :, ::OUTPUT]), 1
+        )
+    tick = TICK / RATE
+    loudness = _weighted(sone.mean(axis=0), tick)[::OUTPUT]
+    weight = _weighted(sone.mean(axis=0)[::OUTPUT], OUTPUT * tick)
+    acum = np.divide(
+        _weighted(moment.mean(axis=0), OUTPUT * tick),
+        weight,
+        out=np.zeros_like(weight),
+        where=loudness >= AUDIBLE,
+    )
+    times = np.arange(len(loudness), dtype=np.float64) * OUTPUT * tick
+    return Varying(Curve(times, loudness, "sone"), Curve(times, acum, "acum"))
+
+
+@cache
+def _din_weights() -> Floats:
+    """Weights (240,): of a specific loudness, `weights @ specific / sone` is acum (DIN 45692)."""
+    steep = 0.15 * np.exp(0.42 * (BARK - 15.8)) + 0.85
+    return DIN_K * 0.1 * BARK * np.where(BARK > 15.8, steep, 1.0)
+
+
+# ---------------------------------------------------------------- third octaves
+
+
+def _calibrated(samples: Samples, rate: int, full_scale_db_spl: float) -> Single:
+    """Channels (c, n) at 48 kHz in units of 20 µPa."""
+    rows = np.atleast_2d(samples)
+    if rows.ndim != 2 or rows.shape[0] not in (1, 2):
+        raise ValueError(f"samples of shape {np.shape(samples)}; legal are (n,), (1, n) and (2, n)")
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ValueError(f"rate {rate} Hz; legal are {RATES[0]} to {RATES[1]} Hz")
+    if rows.shape[1] < LEAST_S * rate:
+        raise ValueError(f"{rows.shape[1] / rate:.4f} s of sound; legal is {LEAST_S} s or more")
+    if not np.isfinite(rows).all():
+        raise ValueError("samples hold NaN or infinity; legal are finite values")
+    if not np.isfinite(full_scale_db_spl):
+        raise ValueError(f"full_scale_db_spl {full_scale_db_spl}; legal are finite levels")
+    scaled = rows.astype(np.float32) * np.float32(np.sqrt(2) * 10 ** (full_scale_db_spl / 20))
+    if rate == RATE:
+        return scaled
+    common = gcd(rate, RATE)
+    return signal.resample_poly(scaled, RATE // common, rate // common, axis=1)
+
+
+def _spectra(rows: Single) -> Iterator[NDArray[np.complex64]]:
+    """Spectra (c, FRAME / 2 + 1) of frames that bring HOP new samples each; the last has zeros."""
+    count = -(-(rows.shape[1] + WARM_UP) // HOP)
+    padded = np.pad(rows, ((0, 0), (WARM_UP, count * HOP - rows.shape[1])))
+    for start in range(0, count * HOP, HOP):
+        yield scipy.fft.rfft(padded[:, start : start + FRAME])
+
+
+def _hertz(band: int) -> float:
+    return float(1000.0 * 10 ** ((band - 16) / 10))
+
+
+def _step(band: int) -> int:
+    """Samples at 48 kHz from one to the next that a band keeps: it keeps three times its centre."""
+    return max(s for s in (1, 2, 4, 8, 12, 24) if s == 1 or 6 * s * _hertz(band) <= RATE)
+
+
+@cache
+def _response(band: int) -> NDArray[np.complex64]:
+    """Response of a third-octave filter at the bins that the band keeps.
+
+    It is late by so much that of TICK samples the last falls on the tick, and that the smoothing,
+    which a step of `_step` makes faster by half of itself in each of three stages, is in time.
+    """
+    step = _step(band)
+    gain, *less = zwicker.FILTERS[band]
+    poles = np.array([1.0, -2.0, 1.0]) - np.pad(np.reshape(less, (3, 2)), ((0, 0), (1, 0)))
+    hz = np.arange(FRAME // (2 * step) + 1) * RATE / FRAME
+    sections = np.hstack([zwicker.NUMERATORS, poles])
+    late = (TICK - step + 1.5 * (step - 1)) / RATE
+    response = signal.freqz_sos(sections, worN=hz, fs=RATE)[1] * np.exp(-2j * np.pi * hz * late)
+    return (gain / step * response).astype(np.complex64)
+
+
+def _band_pass(spectrum: NDArray[np.complex64], band: int) -> Single:
+    """One frame of a third octave, (c, FRAME / step), of the frame's spectrum."""
+    response = _response(band)
+    return scipy.fft.irfft(spectrum[:, : len(response)] * response, FRAME // _step(band))
+
+
+@cache
+def _smoother(band: int) -> tuple[Single, Floats]:
+    """Three one-pole low-passes read once a tick: weights (TICK / step, 3) of the samples of this
+    tick and the two before, and the denominator of the recursion from tick to tick.
+    """
+    tau = 2 / (3 * min(_hertz(band), 1000.0))
+    count = TICK // _step(band)
+    pole = np.exp(-TICK / (count * RATE * tau))
+    one = (1 - pole) * pole ** np.arange(count)
+    taps = np.convolve(np.convolve(one, one), one)
+    weights = np.pad(taps, (0, 3 * count - len(taps))).reshape(3, count)[:, ::-1].T
+    return weights.astype(np.float32), np.poly(3 * [pole**count]).astype(np.float64)
+
+
+def _level(spectrum: NDArray[np.complex64], band: int) -> Floats:
+    """Smoothed power (c, FRAME / TICK) of a third octave at every tick, in (20 µPa)²."""
+    weights, recursion = _smoother(band)
+    squares = (_band_pass(spectrum, band) ** 2).reshape(len(spectrum), -1, len(weights))
+    drive = squares @ weights
+    smooth = drive[:, :, 0].astype(np.float64)
+    smooth[:, 1:] += drive[:, :-1, 1]
+    smooth[:, 2:] += drive[:, :-2, 2]
+    return signal.lfilter([1.0], recursion, smooth)
+
+
+# ---------------------------------------------------------------- core loudness
+
+
+def _core_loudness(rows: Single) -> Single:
+    """Core loudness (20, c, ticks) in sone/Bark of channels (c, n)."""
+    frames = []
+    for spectrum in _spectra(rows):
+        levels = [_level(spectrum, band) for band in range(len(zwicker.FILTERS))]
+        frames.append(_core(np.array(levels, dtype=np.float32)[:, :, WARM_UP // TICK :]))
+    return np.concatenate(frames, axis=2)[:, :, : -(-rows.shape[1] // TICK)]
+
+
+def _core(power: Single) -> Single:
+    """Core loudness (20, ...) in sone/Bark of the powers (28, ...) of the third octaves."""
+    if power.max() > 10 ** (LIMIT_DB / 10):
+        raise ValueError(
+            f"a third octave at {10 * np.log10(power.max()):.1f} dB SPL; "
+            f"legal is up to {LIMIT_DB:.0f} (ISO 532-1)"
+        )
+    low = power[: zwicker.LOW_REDUCTION.shape[1]]
+    critical = np.concatenate([_low_bands(low), power[len(low) :]])
+    core = np.zeros_like(critical)
+    for band, (quiet, ear, width) in enumerate(
+        zip(zwicker.THRESHOLD, zwicker.EAR, zwicker.WIDTH, strict=True)
+    ):
+        ratio = critical[band] * float(10 ** (-(quiet + ear) / 10))
+        grown = np.sqrt(np.sqrt(0.75 + float(0.25 * 10 ** (-width / 10)) * ratio)) - 1
+        loud = (ratio > 1) & (grown > 0)
+        core[band, loud] = float(0.0635 * 10 ** (0.025 * quiet)) * grown[loud]
+    core[0] *= np.minimum(1, 0.4 + 0.32 * core[0] ** 0.2)
+    return core
+
+
+def _low_bands(power: Single) -> Single:
+    """Powers (3, ...) of the lowest critical bands, of the third octaves (11, ...) to 250 Hz."""
+    reduced = np.empty_like(power)
+    for band, steps in enumerate(zwicker.LOW_REDUCTION.T):
+        limits = (10 ** ((zwicker.LOW_LEVEL - steps)[:-1] / 10)).astype(power.dtype)
+        gains = (10 ** (steps / 10)).astype(power.dtype)
+        reduced[band] = power[band] * gains[np.searchsorted(limits, power[band])]
+    return np.add.reduceat(reduced, zwicker.LOW_BANDS)
+
+
+# ---------------------------------------------------------------- nonlinear decay
+
+
+def _decay(core: Single) -> Single:
+    """Core loudness (20, c, ticks) after its nonlinear decay.
+
+    Blocks of time run side by side. A first pass gives the state in which the next block begins;
+    nothing is left of a state one block later, so that the second pass is the answer.
+    """
+    bands, channels, ticks = core.shape
+    block = min(BLOCK, ticks)
+    blocks = -(-ticks // block)
+    padded = np.pad(core, ((0, 0), (0, 0), (0, blocks * block - ticks + 1)))
+    beside = sliding_window_view(padded, block + 1, axis=2)[:, :, ::block]
+    drive = np.ascontiguousarray(beside.transpose(3, 0, 1, 2))
+    state = np.zeros((2, *drive.shape[1:]), dtype=np.float32)
+    _run_decay(drive, state)
+    state = np.pad(state[..., :-1], ((0, 0), (0, 0), (0, 0), (1, 0)))
+    decayed = _run_decay(drive, state)
+    return decayed.transpose(1, 2, 3, 0).reshape(bands, channels, -1)[:, :, :ticks]
+
+
+def _run_decay(drive: Single, state: Single) -> Single:
+    """Decay (ticks, ...) of `drive` (ticks + 1, ...), from a state to that which is left in it.
+
+    ISO 532-1, 6.4: a capacitor charged at once and discharged over a second one, which charges it
+    in turn. `fast` is the first one's voltage, `slow` the second's; slow <= fast always.
+    """
+    fast, slow = state
+    out = np.empty_like(drive[:-1])
+    drain, fill, keep, feed, alone, charge = _decay_factors(TICK / RATE / SUBSTEPS)
+    for tick in range(len(out)):
+        slope = (drive[tick + 1] - drive[tick]) * np.float32(1 / SUBSTEPS)
+        target = drive[tick]
+        for substep in range(SUBSTEPS):
+            rising = target >= fast
+            together = fast > slow
+            fallen = np.maximum(np.where(together, keep * fast - feed * slow, alone * fast), target)
+            drained = np.where(together, np.minimum(drain * fast - fill * slow, fallen), fallen)
+            slow[...] = np.where(rising, target + charge * (slow - target), drained)
+            fast[...] = fallen
+            if substep == 0:
+                out[tick] = fast
+            target = target + slope
+    return out
+
+
+def _decay_factors(seconds: float) -> tuple[float, ...]:
+    """What is left of two coupled capacitors' voltages after a time (ISO 532-1, 6.4)."""
+    half = (T_VAR + T_LONG) / (2 * T_VAR * T_SHORT)
+    root = float(np.sqrt(half**2 - 1 / (T_SHORT * T_VAR)))
+    one, two = -half + root, -half - root
+    a, b, over = T_VAR * one + 1, T_VAR * two + 1, 2 * T_VAR * root
+    x, y = float(np.exp(one * seconds)), float(np.exp(two * seconds))
+    return (
+        (x - y) / over,
+        (b * x - a * y) / over,
+        (a * x - b * y) / over,
+        a * b * (x - y) / over,
+        float(np.exp(-seconds / T_LONG)),
+        float(np.exp(-seconds / T_VAR)),
+    )
+
+
+# ---------------------------------------------------------------- slopes
+
+
+class _Table(NamedTuple):
+    """A function at multiples of `step` from 0, linear in between."""
+
+    step: float
+    values: Single
+    rises: Single
+
+    @classmethod
+    def of(cls, step: float, values: Floats) -> _Table:
+        single = values.astype(np.float32)
+        return cls(step, single[:-1], np.diff(single))
+
+    def __call__(self, where: Single) -> Single:
+        place = where * np.float32(1 / self.step)
+        at = place.astype(np.int32)
+        return self.values[at] + (place - at) * self.rises[at]
+
+
+class _Fall(NamedTuple):
+    """The upper slope of a critical band, all the way down to silence.
+
+    A pattern that falls from a level in sone/Bark is silent `reach` Bark further up; from there
+    back, its level and the area under it in sone are those of the reach.
+    """
+
+    reach: _Table
+    level: _Table
+    area: _Table
+
+
+@cache
+def _falls() -> list[_Fall]:
+    """The slope of each critical band; nothing falls in the first one."""
+    columns = np.clip(np.arange(len(zwicker.UPPER)) - 1, 0, zwicker.SLOPE.shape[1] - 1)
+    falls = [_fall(steepness) for steepness in zwicker.SLOPE.T]
+    return [falls[column] for column in columns]
+
+
+def _fall(steepness: Floats) -> _Fall:
+    bends = np.append(zwicker.SLOPE_LEVEL, LOUDEST)
+    reach = np.append(0.0, np.cumsum(np.diff(bends) / steepness))
+    levels = np.arange(0, LOUDEST, LEVEL_STEP)
+    reaches = np.arange(0, reach[-1], REACH_STEP)
+    down = np.interp(reaches, reach, bends)
+    area = np.append(0.0, np.cumsum((down[1:] + down[:-1]) * REACH_STEP / 2))
+    return _Fall(
+        _Table.of(LEVEL_STEP, np.interp(levels, bends, reach)),
+        _Table.of(REACH_STEP, down),
+        _Table.of(REACH_STEP, area),
+    )
+
+
+class _Segment(NamedTuple):
+    """One critical band of the pattern, which falls along `fall` until it meets `floor`.
+
+    `start`, `end` and `stop` are the reaches at the band's lower and upper limit and of `floor`.
+    """
+
+    lower: float
+    upper: float
+    fall: _Fall
+    floor: Single
+    start: Single
+    end: Single
+    stop: Single
+
+
+def _segments(core: Single) -> Iterator[_Segment]:
+    """The pattern that masks upwards from a core loudness (20, ...) (ISO 532-1, 5.6)."""
+    level, lower = np.zeros_like(core[0]), 0.0
+    for upper, floor, fall in zip(
+        zwicker.UPPER.tolist(), [*core, np.zeros_like(level)], _falls(), strict=True
+    ):
+        stop = fall.reach(floor)
+        start = np.maximum(fall.reach(level), stop)
+        end = np.maximum(start - (upper - lower), stop)
+        yield _Segment(lower, upper, fall, floor, start, end, stop)
+        level, lower = fall.level(end), upper
+
+
+def _sones(core: Single) -> Floats:
+    """Loudness (...) in sone of a core loudness (20, ...): the area under its pattern."""
+    total = np.zeros(core.shape[1:])
+    for part in _segments(core):
+        flat = part.upper - part.lower - (part.start - part.end)
+        total += part.fall.area(part.start) - part.fall.area(part.end) + part.floor * flat
+    return total
+
+
+def _specific(core: Single) -> Single:
+    """Specific loudness (240, ...) in sone/Bark at BARK of a core loudness (20, ...)."""
+    rows = []
+    for part in _segments(core):
+        inside = BARK[round(10 * part.lower) : round(10 * part.upper)] - part.lower
+        rows += [part.fall.level(np.maximum(part.start - dz, part.stop)) for dz in inside.tolist()]
+    return np.stack(rows)
+
+
+def _weighted(values: Floats, seconds: float) -> Floats:
+    """Temporal weighting of values every `seconds`, linear in between: two low-passes."""
+    out = np.zeros_like(values)
+    for share, tau in ATTACK:
+        keep = np.exp(-seconds / tau)
+        late = tau / seconds * (1 - keep) - keep  # what the value one step ago still gives
+        now = 1 - keep - late
+        out += share * signal.lfilter([now, late], [1.0, -keep], values)
+    return out
