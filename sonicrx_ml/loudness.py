@@ -41,6 +41,7 @@ FRAME = 3 * 2**17  # samples filtered at a time, 8.2 s
 WARM_UP = 72_000  # of these samples are thrown away: the 25 Hz filter rings for a second
 HOP = FRAME - WARM_UP
 LEAST_S = 0.01  # of sound
+PEAK_LIMIT = 1000.0  # above it samples are integers or a broken file, not sound
 FADE_S = 0.01
 
 SUBSTEPS = 2  # of the nonlinear decay in a tick
@@ -55,7 +56,7 @@ AUDIBLE = 0.1  # sone
 LOUDEST = 64.0  # sone/Bark, above what 120 dB gives in any band
 LEVEL_STEP, REACH_STEP = 0.001, 0.002  # sone/Bark and Bark, of the tables of slopes
 LIMIT_DB = 120.0  # the corrections at low frequencies end there
-DIN_K = 0.108  # makes the reference noise (1 kHz, one critical band wide, 60 dB) 1 acum
+DIN_K = 0.11  # DIN 45692: .105 to .115, so that 1 kHz noise, a band wide, 60 dB, is 1 acum
 
 Single = NDArray[np.float32]
 
@@ -117,7 +118,8 @@ def phon(sone: ArrayLike) -> Floats:
 def stationary(samples: Samples, rate: int, *, full_scale_db_spl: float) -> Stationary:
     """Loudness of the sound's mean spectrum (ISO 532-1, method for stationary sounds).
 
-    Both ends are faded over FADE_S, or the cut would be heard.
+    Both ends are faded over FADE_S, or the cut would be heard. Raises `ValueError` for a shape,
+    rate, length or sample that is not legal, and for a third octave above 120 dB SPL.
     """
     rows = _calibrated(samples, rate, full_scale_db_spl)
     count = rows.shape[1]
@@ -138,7 +140,8 @@ def over_time(samples: Samples, rate: int, *, full_scale_db_spl: float) -> Varyi
     """Loudness and sharpness over time (ISO 532-1, method for time-varying sounds).
 
     DIN 45692 defines unchanging sound only; here sharpness is that of the specific loudness of the
-    instant, its moment and its sum both under the temporal weighting of the loudness.
+    instant, its moment and its sum both under the temporal weighting of the loudness. Raises
+    `ValueError` as `stationary` does.
     """
     rows = _calibrated(samples, rate, full_scale_db_spl)
     core = _decay(_core_loudness(rows))
@@ -185,6 +188,8 @@ def _calibrated(samples: Samples, rate: int, full_scale_db_spl: float) -> Single
         raise ValueError(f"{rows.shape[1] / rate:.4f} s of sound; legal is {LEAST_S} s or more")
     if not np.isfinite(rows).all():
         raise ValueError("samples hold NaN or infinity; legal are finite values")
+    if (peak := float(np.abs(rows).max())) > PEAK_LIMIT:
+        raise ValueError(f"samples up to {peak:g}; full scale is 1.0, legal is up to {PEAK_LIMIT}")
     if not np.isfinite(full_scale_db_spl):
         raise ValueError(f"full_scale_db_spl {full_scale_db_spl}; legal are finite levels")
     scaled = rows.astype(np.float32) * np.float32(np.sqrt(2) * 10 ** (full_scale_db_spl / 20))
@@ -273,7 +278,7 @@ def _core_loudness(rows: Single) -> Single:
 
 def _core(power: Single) -> Single:
     """Core loudness (20, ...) in sone/Bark of the powers (28, ...) of the third octaves."""
-    if power.max() > 10 ** (LIMIT_DB / 10):
+    if not power.max() <= 10 ** (LIMIT_DB / 10):
         raise ValueError(
             f"a third octave at {10 * np.log10(power.max()):.1f} dB SPL; "
             f"legal is up to {LIMIT_DB:.0f} (ISO 532-1)"

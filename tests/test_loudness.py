@@ -256,6 +256,13 @@ def test_every_figure_is_a_number(samples):
         assert len(curve.values) == -(-np.shape(samples)[-1] // 96)
 
 
+@pytest.mark.parametrize("hz", [50, 1000, 3500])
+def test_the_loudest_legal_tone_is_a_number(hz):
+    found = stationary(tone(hz, 118))
+    assert found.phon == pytest.approx(118, abs=15)
+    assert np.isfinite(over_time(tone(hz, 118)).exceeded(5))
+
+
 def test_silence_has_no_loudness_and_no_sharpness():
     found = stationary(np.zeros(RATE))
     assert (found.sone, found.phon, found.acum) == (0.0, 3.0, 0.0)
@@ -267,6 +274,7 @@ def test_silence_has_no_loudness_and_no_sharpness():
     [
         (np.full(RATE, np.nan), RATE, 100, "NaN or infinity"),
         (np.append(np.zeros(RATE), np.inf), RATE, 100, "NaN or infinity"),
+        (np.full(RATE, 1e30), RATE, 100, "samples up to 1e\\+30; full scale is 1.0"),
         (np.zeros((3, RATE)), RATE, 100, r"samples of shape \(3, 48000\); legal are \(n,\)"),
         (np.zeros(RATE), 4_000, 100, "rate 4000 Hz; legal are 8000 to 192000 Hz"),
         (np.zeros(10), RATE, 100, "0.0002 s of sound; legal is 0.01 s or more"),
