@@ -35,6 +35,13 @@ from sonicrx_ml.tokens import METER, Vocabulary, decode
 NEAR = ("tempo", "mode", "density", "polyphony", "register", "chromaticism")
 
 
+def column(name: str, bundle: Bundle, prepared: Path, split: str) -> Column:
+    """The baseline of that name: free, etudes or retrieved."""
+    if name == "free":
+        return free_column(bundle, SamplingConfig())
+    return etude_column() if name == "etudes" else retrieved_column(prepared, split)
+
+
 def free_column(bundle: Bundle, sampling: SamplingConfig) -> Column:
     """The composer told nothing but how long, and judged by what it was not told."""
 

@@ -25,6 +25,7 @@ import torch
 
 from sonicrx_ml import __version__, audio, canonical, report
 from sonicrx_ml.audio import Sound
+from sonicrx_ml.canonical import Gridded
 from sonicrx_ml.checkpoint import Bundle, replace_folder
 from sonicrx_ml.conformance import judge
 from sonicrx_ml.expression import perform
@@ -111,15 +112,32 @@ def check(out: Path, engine: str = "auto", font: Path | None = None) -> None:
 def compose(
     prescriptions: Sequence[Prescription], bundle: Bundle, sampling: SamplingConfig | None = None
 ) -> list[Composition]:
-    """Compose every prescription, in one batch; each follows its own seed."""
+    """Compose every prescription, all takes of all in one batch; each follows its own seed.
+
+    The first take of a seed is the same whatever `sampling.best_of` is.
+    """
     sampling = sampling or SamplingConfig()
     plans = [plan(prescription) for prescription in prescriptions]
-    grids = sample(bundle, plans, [p.seed for p in prescriptions], sampling)
+    jobs = [(i, take) for i in range(len(plans)) for take in range(sampling.best_of)]
+    seeds = [(prescriptions[i].seed, take) if take else prescriptions[i].seed for i, take in jobs]
+    grids = sample(bundle, [plans[i] for i, _ in jobs], seeds, sampling)
     composed = []
-    for prescription, bars, grid in zip(prescriptions, plans, grids, strict=True):
-        notes = perform(canonical.unsnap(grid), bars)
-        composed.append(Composition(prescription, bars, notes, write_midi(notes)))
+    for i, (prescription, laid) in enumerate(zip(prescriptions, plans, strict=True)):
+        takes = grids[i * sampling.best_of : (i + 1) * sampling.best_of]
+        composed.append(_best([_performed(prescription, laid, grid) for grid in takes]))
     return composed
+
+
+def _performed(prescription: Prescription, laid: BarPlan, grid: Gridded) -> Composition:
+    notes = perform(canonical.unsnap(grid), laid)
+    return Composition(prescription, laid, notes, write_midi(notes))
+
+
+def _best(takes: list[Composition]) -> Composition:
+    """The take that conforms best, the earlier of equals."""
+    if len(takes) == 1:
+        return takes[0]
+    return max(takes, key=lambda take: judge(take.prescription, take.midi).merit)
 
 
 def produce(

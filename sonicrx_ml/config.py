@@ -78,10 +78,17 @@ class EvaluateConfig:
     prepared: str = MISSING
     """Folder that `scripts/prepare_data.py` wrote."""
     suite: SuiteConfig = MISSING
-    what: list[str] = field(default_factory=lambda: ["nats", "suite"])
-    """`nats`: nats per note of the split; `suite`: conformance over the suite."""
+    what: list[str] = field(default_factory=lambda: ["nats", "suite", "likeness"])
+    """`nats`: nats per note of the split; `suite`: conformance over the suite; `likeness`: its
+    music beside the split's."""
     columns: dict[str, SamplingConfig] = MISSING
     """Ways to sample, by name: the columns of the conformance table."""
+    baselines: list[str] = MISSING
+    """Columns that are not composed to the prescription: free, etudes, retrieved."""
+    tracks: str | None = None
+    """A folder of tracks by another system: judge these and nothing else."""
+    prescriptions: str | None = None
+    """What the tracks were to be: a JSON object from names of files to prescriptions."""
     seeds: list[int] = field(default_factory=lambda: [1])
     """Every prescription is composed once per seed."""
     sound: bool = False
@@ -98,9 +105,15 @@ class EvaluateConfig:
     out: str = MISSING
 
     def __post_init__(self) -> None:
-        unknown = set(self.what) - {"nats", "suite"}
-        if unknown or not self.what:
-            raise ValueError(f"what={self.what}; legal are nats, suite or both")
+        for name, legal in (
+            ("what", ("nats", "suite", "likeness")),
+            ("baselines", ("free", "etudes", "retrieved")),
+        ):
+            strange = set(getattr(self, name)) - set(legal)
+            if strange:
+                raise ValueError(f"{name}={getattr(self, name)}; legal are {', '.join(legal)}")
+        if not self.what or self.what == ["likeness"]:
+            raise ValueError(f"what={self.what}; legal are nats, suite, and likeness with suite")
 
 
 def register(name: str, kind: type) -> None:

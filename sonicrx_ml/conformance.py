@@ -37,24 +37,21 @@ LEAST_TOLD = 0.5  # share of bars that must have a value before a curve can pass
 SERIES_POINTS = 600  # at most, in the series of a report
 
 
-def judge(prescription: Prescription, midi: bytes, sound: Sound | None = None) -> Report:
+def judge(prescription: Prescription, midi: bytes | None, sound: Sound | None = None) -> Report:
     """Hold a track against its prescription.
 
+    midi : a Standard MIDI File; None leaves out its rows.
     sound : samples (n,) or (2, n), full scale 1.0, and their rate in Hz; None leaves out its rows.
     What cannot be judged (an unreadable or empty MIDI file, a sound that is no sound) gives a
     failed report that says why, with every asked attribute failed.
     """
     planned = plan(prescription)
-    try:
-        case = Case(prescription, planned, read_midi(midi), sound)
-        failure = _refusal(case)
-    except MidiError as error:
-        case = Case(prescription, planned, _NO_NOTES, sound)
-        failure = f"MIDI: {error}"
+    notes, failure = _read(midi, sound)
+    case = Case(prescription, planned, notes, sound)
+    failure = failure or _refusal(case, midi)
+    given = {"notes": midi is not None or sound is None, "sound": sound is not None}
     verdicts, curves = [], []
-    for row in TOLERANCES:
-        if row.where == "sound" and sound is None:
-            continue
+    for row in (row for row in TOLERANCES if given[row.where]):
         asked = row.asked(case)
         realised = row.realised(case) if failure is None else None
         verdicts.append(_verdict(row, row.is_asked(prescription), asked, realised))
@@ -74,9 +71,19 @@ _NONE, _NO_INTS = np.zeros(0), np.zeros(0, np.int64)
 _NO_NOTES = Notes(_NONE, _NONE, _NO_INTS, _NO_INTS, _NO_INTS)
 
 
-def _refusal(case: Case) -> str | None:
+def _read(midi: bytes | None, sound: Sound | None) -> tuple[Notes, str | None]:
+    """The notes, none where there are none, and why they cannot be judged, or None."""
+    if midi is None:
+        return _NO_NOTES, "neither MIDI nor sound" if sound is None else None
+    try:
+        return read_midi(midi), None
+    except MidiError as error:
+        return _NO_NOTES, f"MIDI: {error}"
+
+
+def _refusal(case: Case, midi: bytes | None) -> str | None:
     """Why this track cannot be judged, or None."""
-    if len(case.played) == 0:
+    if midi is not None and len(case.played) == 0:
         return f"MIDI has no pitched notes within the {case.prescription.music_s:g} s asked"
     if case.sound is None:
         return None

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -35,7 +36,7 @@ from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.sampling import SamplingConfig
 from sonicrx_ml.statistics import Estimate, Statistic, bootstrap, root_mean, spearman
-from sonicrx_ml.verdicts import BarCurve, Report, Where
+from sonicrx_ml.verdicts import Report, Verdict, Where
 
 TEMPO_EDGES = FIXED_EDGES["tempo"]  # BPM, the bins of Text2midi
 #: Attributes that have a value in every bar.
@@ -58,6 +59,8 @@ class Column:
     identity: str
     """What its tracks depend on, beside the prescription and this package's code."""
     make: Callable[[Sequence[Prescription]], Sequence[Made]]
+    takes: int = 1
+    """Tracks that are made for each one that is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class Judged:
     entry: int
     prescription: Prescription
     report: Report
+    midi: Path
+    """Its file, which need not be there, or be MIDI, where the report says that it failed."""
 
 
 def composer_column(
@@ -86,7 +91,7 @@ def composer_column(
         return [(c.midi, judge(c.prescription, c.midi)) for c in found]
 
     identity = json.dumps([bundle.sha256, asdict(sampling), sound])
-    return Column(name, identity, make)
+    return Column(name, identity, make, sampling.best_of)
 
 
 # ---------------------------------------------------------------- making and judging
@@ -113,12 +118,15 @@ def run(
     done = dict(_read(out / f"{column.name}.jsonl"))
     missing = [p for _, p in wanted if _key(column, p) not in done]
     missing.sort(key=lambda p: -p.felt_beats / p.felt_beats_per_bar)
-    batches = [missing[i : i + batch_size] for i in range(0, len(missing), batch_size)]
+    size = max(1, batch_size // column.takes)
+    batches = [missing[i : i + size] for i in range(0, len(missing), size)]
     for batch in track(batches, column.name, disable=not batches):
         for prescription, (midi, report) in zip(batch, column.make(batch), strict=True):
             _write(out, column, prescription, midi, report)
             done[_key(column, prescription)] = report
-    return [Judged(entry, p, done[_key(column, p)]) for entry, p in wanted]
+    return [
+        Judged(entry, p, done[_key(column, p)], _midi_path(out, column, p)) for entry, p in wanted
+    ]
 
 
 def spread(items: Sequence[T], limit: int) -> list[T]:
@@ -145,9 +153,9 @@ def code_sha256() -> str:
 def _write(
     out: Path, column: Column, prescription: Prescription, midi: bytes, report: Report
 ) -> None:
-    folder = out / column.name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{prescription.id}.mid").write_bytes(midi)
+    path = _midi_path(out, column, prescription)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(midi)
     row = {
         "key": _key(column, prescription),
         "prescription": prescription.to_dict(),
@@ -155,6 +163,10 @@ def _write(
     }
     with (out / f"{column.name}.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")
+
+
+def _midi_path(out: Path, column: Column, prescription: Prescription) -> Path:
+    return out / column.name / f"{prescription.id}.mid"
 
 
 def _read(path: Path) -> Iterator[tuple[str, Report]]:
@@ -182,17 +194,20 @@ def figures(judged: Sequence[Judged]) -> dict[str, Estimate]:
     for attribute, where in _rows(judged):
         name = f"{attribute} passes" + (" (sound)" if where == "sound" else "")
         found[name] = _over_tracks(judged, partial(_passes, attribute=attribute, where=where))
+    for where, place in (("notes", ""), ("sound", " (sound)")):
+        for reach, name in enumerate(("tempo bin (TB)", "tempo bin or neighbour (TBT)")):
+            measure = partial(_same_bin, where=where, reach=reach)
+            found[name + place] = _over_tracks(judged, measure)
     found |= {
-        "tempo bin (TB)": _over_tracks(judged, partial(_same_bin, reach=0)),
-        "tempo bin or neighbour (TBT)": _over_tracks(judged, partial(_same_bin, reach=1)),
         "tempo error, BPM": _over_tracks(judged, _tempo_error),
         "key and mode (CK)": _over_tracks(judged, partial(_agreement, attribute="key and mode")),
         "key or relative (CKD)": _over_tracks(
             judged, partial(_agreement, attribute="key or relative")
         ),
         "instrument F1": _over_tracks(judged, partial(_agreement, attribute="instruments")),
-        "duration error, s": _over_tracks(judged, lambda report: report.row("duration").error),
+        "duration error, s": _over_tracks(judged, _duration_error),
         "density NRMSE": _over_bars(judged, "density", root_mean, _relative_square),
+        "other knobs moved, mean |rho|": spill(judged),
     }
     for name in CURVES:
         found[f"{name} over bars (rho)"] = _over_bars(judged, name, spearman, _pairs)
@@ -234,7 +249,8 @@ def effects(judged: Sequence[Judged]) -> dict[str, dict[str, Estimate]]:
 def _composed_energy(judged: Judged) -> float:
     """Mean over bars of the energy without what plan and performance write."""
     names = ("tempo", "density", "register")
-    tempo, density, register = (_bars(judged.report, name)[1] for name in names)
+    bars = [_bars(judged.report, name) for name in names]
+    tempo, density, register = (realised for _, realised in bars)
     composed = register - plan(judged.prescription).transposition
     energy = emotion.energy(density / tempo * COMPOSED_BPM, 0.0, 1.0, composed)
     told = energy[np.isfinite(energy)]
@@ -286,24 +302,30 @@ def _rows(judged: Sequence[Judged]) -> list[tuple[str, Where]]:
     return [row for row, has_verdict in found.items() if has_verdict]
 
 
+def _asked(report: Report, attribute: str, where: Where = "notes") -> Verdict | None:
+    """The row of an attribute that is asked for; None where it is not, or was not measured."""
+    row = report.find(attribute, where)
+    return None if row is None or row.verdict == "not asked" else row
+
+
 def _passes(report: Report, attribute: str, where: Where) -> float | None:
-    verdict = report.row(attribute, where).verdict
-    return None if verdict == "not asked" else float(verdict == "pass")
+    row = _asked(report, attribute, where)
+    return None if row is None else float(row.verdict == "pass")
 
 
 def _agreement(report: Report, attribute: str) -> float | None:
     """1 less the error of a row whose error is a share."""
-    row = report.row(attribute)
-    if row.verdict == "not asked":
+    row = _asked(report, attribute)
+    if row is None:
         return None
     return 0.0 if row.error is None else 1.0 - row.error
 
 
-def _same_bin(report: Report, reach: int) -> float | None:
-    row = report.row("tempo")
-    if row.verdict == "not asked":
+def _same_bin(report: Report, where: Where, reach: int) -> float | None:
+    row = _asked(report, "tempo", where)
+    if row is None:
         return None
-    if report.failure:
+    if row.realised is None:
         return 0.0
     levels = np.array([row.asked, row.realised], dtype=float)
     asked, realised = np.searchsorted(np.array(TEMPO_EDGES), levels, side="right")
@@ -312,43 +334,72 @@ def _same_bin(report: Report, reach: int) -> float | None:
 
 def _tempo_error(report: Report) -> float | None:
     """Mean over bars of how far the tempo is off, BPM; None where it is not asked, or failed."""
-    if "tempo" not in report.asked or report.failure:
+    if _asked(report, "tempo") is None or report.failure:
         return None
     asked, realised = _bars(report, "tempo")
     return float(np.mean(np.abs(asked - realised)))
 
 
+def _duration_error(report: Report) -> float | None:
+    row = report.find("duration")
+    return None if row is None else row.error
+
+
 def _within(report: Report, attribute: str) -> float | None:
     """Correlation over the bars of a track that was asked to move; 0 where it did not move."""
-    curve = _curve(report, attribute)
-    if attribute not in report.asked or len(set(curve.asked)) == 1:
+    curve = report.curve(attribute)
+    if curve is None or _asked(report, attribute) is None or len(set(curve.asked)) == 1:
         return None
     return curve.rho or 0.0
 
 
-def _curve(report: Report, attribute: str) -> BarCurve:
-    return next(c for c in report.curves if (c.attribute, c.where) == (attribute, "notes"))
-
-
 def _bars(report: Report, attribute: str) -> Floats:
-    """(2, bars): asked and realised, NaN where there is none."""
-    curve = _curve(report, attribute)
-    return np.array([curve.asked, curve.realised], dtype=float)
+    """(2, bars): asked and realised, NaN where there is none; no bars where there are no notes."""
+    curve = report.curve(attribute)
+    values = ((), ()) if curve is None else (curve.asked, curve.realised)
+    return np.array(values, dtype=float)
 
 
 def _level(report: Report, attribute: str, side: str) -> float:
     """What a whole track was asked, or became; mode as 0 (minor) or 1; NaN where there is none."""
-    row = report.row(attribute)
-    value = getattr(row, side)
-    if value is None or (side == "asked" and row.verdict == "not asked"):
+    row = report.find(attribute)
+    value = None if row is None else getattr(row, side)
+    if row is None or value is None or (side == "asked" and row.verdict == "not asked"):
         return np.nan
     return float(value == "major") if attribute == "mode" else float(value)
 
 
+def spill(judged: Sequence[Judged]) -> Estimate:
+    """Mean over pairs of different knobs of |rank correlation| of one asked, the other realised.
+
+    0 where knobs are independent. Its interval leans upward: an absolute value has no zero mean.
+    """
+    levels = {side: [[_level(j.report, name, side) for name in KNOBS] for j in judged]
+              for side in ("asked", "realised")}  # fmt: skip
+    asked, realised = (np.array(levels[side], dtype=float) for side in ("asked", "realised"))
+    realised = np.column_stack([_filled(column) for column in realised.T])
+    entries = [j.entry for j in judged]
+    return bootstrap(np.column_stack([asked, realised]), _mean_spill, entries)
+
+
+def _mean_spill(weights: Floats, values: Floats) -> Floats:
+    """A `Statistic` of (N, 2 knobs): asked, NaN where it is not, then realised."""
+    count = values.shape[1] // 2
+    found = [np.full(len(weights), np.nan)]
+    for knob, other in itertools.permutations(range(count), 2):
+        rows = np.isfinite(values[:, knob])
+        if rows.any():
+            pair = values[rows][:, [knob, count + other]]
+            found.append(np.abs(spearman(weights[:, rows], pair)))
+    told = np.isfinite(found)
+    total = np.where(told, found, 0.0).sum(axis=0)
+    return np.divide(total, told.sum(axis=0), out=found[0], where=told.any(axis=0))
+
+
 def failures(judged: Sequence[Judged]) -> dict[str, str]:
-    """Why tracks failed, by prescription."""
-    return {j.prescription.id: j.report.failure for j in judged if j.report.failure}
+    """Why tracks failed, by the name of their file: in a suite, the prescription's id."""
+    return {j.midi.stem: j.report.failure for j in judged if j.report.failure}
 
 
 __all__ = ["Column", "Judged", "Made", "composer_column", "effects", "failures", "figures", "run",
-           "spread"]  # fmt: skip
+           "spill", "spread"]  # fmt: skip

@@ -58,12 +58,15 @@ class SamplingConfig:
     masked: bool = True
     """False leaves only the grammar: palette, bars, register, scale and ending are the model's own.
     Tempo, meter, key and the second of the end are written in performance all the same."""
+    best_of: int = 1
+    """Takes of each prescription; the one that the judge finds nearest on its notes is kept."""
 
     def __post_init__(self) -> None:
         for name, low, high in (
             ("temperature", 0.05, 5.0),
             ("top_p", 0.01, 1.0),
             ("guidance", 0.0, 10.0),
+            ("best_of", 1, 1000),
         ):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} {getattr(self, name)}; legal are {low} to {high}")
@@ -310,7 +313,7 @@ def rules_for(plans: Sequence[BarPlan], vocabulary: Vocabulary) -> list[Rule]:
 def sample(
     bundle: Bundle,
     plans: Sequence[BarPlan],
-    seeds: Sequence[int],
+    seeds: Sequence[int | tuple[int, int]],
     config: SamplingConfig,
 ) -> list[Gridded]:
     """Compose every plan in one batch; stream i depends on plan i and seed i."""
@@ -320,7 +323,10 @@ def sample(
 
 @torch.inference_mode()
 def stream(
-    bundle: Bundle, plans: Sequence[BarPlan], seeds: Sequence[int], config: SamplingConfig
+    bundle: Bundle,
+    plans: Sequence[BarPlan],
+    seeds: Sequence[int | tuple[int, int]],
+    config: SamplingConfig,
 ) -> Iterator[Tensor]:
     """Token ids (B,) step by step until every stream has ended; ended streams yield `PAD`."""
     vocabulary, batch = bundle.vocabulary, len(plans)

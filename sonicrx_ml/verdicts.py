@@ -102,13 +102,33 @@ class Report:
         """Average share of attributes (ASA, after MuseCoco): asked ones met; 0 for a failure."""
         return 0.0 if self.failure else len(self.met) / len(self.asked)
 
+    @property
+    def merit(self) -> tuple[float, float]:
+        """Rises with how well the track conforms: by score, then by how near it is.
+
+        The second figure is minus the mean over asked rows of error over tolerance, up to 10 each.
+        """
+        rows = [v for v in self.verdicts if v.verdict in ("pass", "fail") and not v.limit]
+        off = [10.0 if v.error is None else min(10.0, v.error / (v.tolerance or 0.1)) for v in rows]
+        return self.score, -sum(off) / max(1, len(off))
+
+    def find(self, attribute: str, where: Where = "notes") -> Verdict | None:
+        """The verdict on an attribute; None where it was not measured there."""
+        found = (v for v in self.verdicts if (v.attribute, v.where) == (attribute, where))
+        return next(found, None)
+
     def row(self, attribute: str, where: Where = "notes") -> Verdict:
         """The verdict on an attribute. Raises `ValueError` listing the rows there are."""
-        for verdict in self.verdicts:
-            if (verdict.attribute, verdict.where) == (attribute, where):
-                return verdict
-        legal = ", ".join(f"{v.attribute} ({v.where})" for v in self.verdicts)
-        raise ValueError(f"no verdict on {attribute!r} ({where}); legal are {legal}")
+        found = self.find(attribute, where)
+        if found is None:
+            legal = ", ".join(f"{v.attribute} ({v.where})" for v in self.verdicts)
+            raise ValueError(f"no verdict on {attribute!r} ({where}); legal are {legal}")
+        return found
+
+    def curve(self, attribute: str, where: Where = "notes") -> BarCurve | None:
+        """The attribute over bars; None where it was not measured there."""
+        found = (c for c in self.curves if (c.attribute, c.where) == (attribute, where))
+        return next(found, None)
 
     def to_dict(self) -> dict[str, Any]:
         return {"score": self.score} | asdict(self)

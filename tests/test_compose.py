@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from sonicrx_ml import audio, compose, sampling
+from sonicrx_ml.conformance import judge
 from sonicrx_ml.goals import prescribe
 from sonicrx_ml.notes import read_midi
 from sonicrx_ml.prescription import Prescription
@@ -106,7 +109,7 @@ def test_the_manifest_says_how_to_make_it_again(bundle, track):
     assert found["checkpoint_sha256"] == bundle.sha256
     assert found["midi_sha256"] == hashlib.sha256(composition.midi).hexdigest()
     assert found["sampling"] == {
-        "temperature": 0.95, "top_p": 0.95, "guidance": 1.5, "masked": True,
+        "temperature": 0.95, "top_p": 0.95, "guidance": 1.5, "masked": True, "best_of": 1,
     }  # fmt: skip
     assert found["engine"].startswith("tinysoundfont")
     assert found["font"] == audio.PACKAGED_FONT.name
@@ -136,3 +139,20 @@ def test_a_batch_gives_every_prescription_its_own(bundle):
     assert [c.prescription for c in found] == asked
     ends = [read_midi(c.midi).end_seconds for c in found]
     assert ends == pytest.approx([p.music_s for p in asked], abs=0.05)
+
+
+# ---------------------------------------------------------------- the best of several takes
+
+
+def test_the_best_take_is_kept_and_the_first_is_the_only_one(bundle):
+    """In double precision, where a take is the same in every batch."""
+    exact = replace(bundle, composer=copy.deepcopy(bundle.composer).double())
+    for energy in (0.2, 0.6):
+        asked = Prescription.from_dict({"duration_s": 15, "energy": energy, "key": "D"})
+        best = [
+            compose.compose([asked], exact, SamplingConfig(best_of=n))[0].midi for n in (1, 2, 4)
+        ]
+        assert best[0] == compose.compose([asked], exact)[0].midi
+        merit = [judge(asked, midi).merit for midi in best]
+        assert merit == sorted(merit)  # more takes are never worse
+        assert len(set(best)) > 1

@@ -115,6 +115,19 @@ def test_effects_show_which_knob_moves_what(tmp_path):
     assert table["energy"]["energy"].n == 0, "no energy was asked"
 
 
+def test_spill_is_how_much_one_knob_moves_the_others():
+    """By hand: of two knobs asked independently, one moves both or only itself."""
+    first, second = np.array([0.0, 0, 1, 1] * 3), np.array([0.0, 1, 0, 1] * 3)
+    both = np.ones((1, 12))
+    faithful = np.column_stack([first, second, first, second])
+    assert evaluation._mean_spill(both, faithful)[0] == pytest.approx(0.0)
+    spilling = np.column_stack([first, second, first, first])  # |rho| of (1, 2') is 1, (2, 1') 0
+    assert evaluation._mean_spill(both, spilling)[0] == pytest.approx(0.5)
+    untold = np.column_stack([first, np.full(12, np.nan), first, 1 - first])
+    assert evaluation._mean_spill(both, untold)[0] == pytest.approx(1.0)
+    assert np.isnan(evaluation._mean_spill(both, np.zeros((12, 4)))[0])
+
+
 def test_energy_as_composed_leaves_out_what_is_written(tmp_path):
     suite = [
         Prescription.from_dict({"duration_s": 20, "key": key, "mode": "major", "tempo": tempo,
@@ -227,10 +240,12 @@ def composed(*overrides):
 def test_the_config_holds_the_suite_and_the_columns():
     cfg = composed("seeds=[1,2]")
     assert cfg.suite.prescriptions == ENTRIES
-    assert {name: sampling.masked for name, sampling in cfg.columns.items()} == {
-        "raw": False,
-        "masked": True,
+    assert {name: (s.masked, s.best_of) for name, s in cfg.columns.items()} == {
+        "raw": (False, 1),
+        "masked": (True, 1),
+        "best_of_8": (True, 8),
     }
+    assert cfg.baselines == ["free", "etudes", "retrieved"]
     with pytest.raises(ValueError, match="legal are nats, suite or both"):
         composed("what=[nuts]")
 
