@@ -246,8 +246,13 @@ def test_the_config_holds_the_suite_and_the_columns():
         "best_of_8": (True, 8),
     }
     assert cfg.baselines == ["free", "etudes", "retrieved"]
-    with pytest.raises(ValueError, match="legal are nats, suite or both"):
-        composed("what=[nuts]")
+    for wrong, message in (
+        ("what=[nuts]", r"what=\['nuts'\]; legal are nats, suite, likeness"),
+        ("what=[likeness]", "legal are nats, suite, and likeness with suite"),
+        ("baselines=[all]", r"baselines=\['all'\]; legal are free, etudes, retrieved"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            composed(wrong)
 
 
 def test_the_design_is_balanced():
