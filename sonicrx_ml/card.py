@@ -24,8 +24,8 @@ PACKAGES = ("torch", "lightning", "numpy", "miditok", "symusic", "datasets")
 
 _WHAT = """\
 A transformer that composes notes to a *sonic prescription*: asked, bar by bar, for tempo, mode,
-density, polyphony, register, articulation, chromaticism and energy, each of which may be left
-open, and for instruments, it continues a piece token by token. Key, tempo, duration, meter,
+density, polyphony, register, articulation, chromaticism, energy and who plays, each of which may be
+left open, it continues a piece token by token. Key, tempo, duration, meter,
 instruments and dynamics are made exact around it by `sonicrx_ml`.
 
 It is **not a medical device**. It composes music to measurable properties; it claims no effect on
@@ -76,6 +76,7 @@ def describe_data(config: DataConfig) -> dict[str, Any]:
         "drop_attribute": config.drop_attribute,
         "drop_all": config.drop_all,
         "reorchestrate": config.reorchestrate,
+        "divide": config.divide,
     }
 
 
@@ -152,7 +153,8 @@ def _weight_lines(data: Mapping[str, Any]) -> list[str]:
     return [
         f"Source weights: {given or 'none given'}; every other source 1. In training each "
         f"attribute is hidden with chance {data['drop_attribute']:g}, all of them with "
-        f"{data['drop_all']:g}; a piece sounds on other families with {data['reorchestrate']:g}."
+        f"{data['drop_all']:g}; a piece sounds on other families with {data['reorchestrate']:g}, "
+        f"its fullest family is shared out by role with {data['divide']:g}."
     ]
 
 
@@ -165,7 +167,7 @@ def _condition_lines(bins: Bins, data: Mapping[str, Any]) -> list[str]:
     return [
         "Told for every bar, each or none of them; the bins were fitted on the training split:",
         table(edges, ["condition", "bins", "edges"]),
-        "Told for the piece: the timbre families that may sound.",
+        "And for each timbre family whether a note of it begins in the bar.",
     ]
 
 

@@ -26,13 +26,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from sonicrx_ml import __version__, tokens
-from sonicrx_ml.dataset import condition_sizes
-from sonicrx_ml.labels import CONDITIONS, Bins
+from sonicrx_ml.dataset import condition_names, condition_sizes
+from sonicrx_ml.labels import Bins
 from sonicrx_ml.model import Composer, ModelConfig
 from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.tokens import Vocabulary
 
-FORMAT = 1
+FORMAT = 2
 T = TypeVar("T")
 _FILES = ("model.safetensors", "config.json", "vocabulary.json", "bins.json")
 
@@ -73,7 +73,7 @@ def export(
         "format": FORMAT,
         "sonicrx_ml": __version__,
         "model": asdict(composer.config),
-        "conditions": {"names": list(CONDITIONS), "sizes": list(condition_sizes(bins))},
+        "conditions": {"names": list(condition_names()), "sizes": list(condition_sizes(bins))},
         "families": dict(FAMILIES),
         "vocabulary": vocabulary.fingerprint,
         "training": dict(training),
@@ -151,7 +151,7 @@ def _check(config: Mapping[str, Any], vocabulary: Vocabulary, bins: Bins) -> Non
     agreed = {
         "vocabulary": (config["vocabulary"], vocabulary.fingerprint),
         "vocabulary of this version": (vocabulary.fingerprint, Vocabulary.build().fingerprint),
-        "conditions": (config["conditions"].get("names"), list(CONDITIONS)),
+        "conditions": (config["conditions"].get("names"), list(condition_names())),
         "bins": (config["conditions"].get("sizes"), list(condition_sizes(bins))),
         "families": (list(config["families"].items()), list(FAMILIES.items())),
     }
@@ -167,7 +167,7 @@ def _read_composer(
         size = ModelConfig(**config["model"])
     except TypeError as error:
         raise ValueError(f"config.json: model {config['model']!r}: {error}") from error
-    composer = Composer(size, len(vocabulary), condition_sizes(bins), len(FAMILIES))
+    composer = Composer(size, len(vocabulary), condition_sizes(bins))
     try:
         weights = load_file(path)
     except SafetensorError as error:

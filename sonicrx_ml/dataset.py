@@ -4,13 +4,13 @@ A sample is a pure function of (seed, index): the piece, the window, which condi
 and how the piece is re-orchestrated. So any run can start at any index, on any number of workers
 or ranks, and see what an uninterrupted run would have seen.
 
-Shapes: B batch, T tokens, K bars, A conditions (the attributes of `labels.CONDITIONS`, then the
-bars that remain), F families.
+Shapes: B batch, T tokens, K bars, A conditions: the attributes of `labels.CONDITIONS`, the bars
+that remain, and each timbre family (`SILENT` or `SOUNDS`: whether a note of it begins in the bar).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,25 +25,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sonicrx_ml.canonical import Gridded
 from sonicrx_ml.labels import CONDITIONS, FREE, Bins
 from sonicrx_ml.notes import Floats, Ints
+from sonicrx_ml.orchestration import divide, rename
 from sonicrx_ml.palette import FAMILIES
-from sonicrx_ml.tokens import PITCH, PROGRAM, Vocabulary
+from sonicrx_ml.tokens import BAR, PITCH, PROGRAM, Ids, Vocabulary, decode, encode
 
 # Bars that remain, this one included: exact up to 16, then coarser. Bucket 0 is free.
 REMAINING_EDGES: Ints = np.array([*range(2, 18), 25, 33, 49, 65, 97])
 EDGE = 0.1  # share of training windows that are a piece's opening, and its ending
-# What a family may be re-orchestrated to in training: the corpus has few harps, pads and bells.
-SUBSTITUTES: Mapping[str, tuple[str, ...]] = {
-    "piano": ("harp", "guitar", "bells", "pad", "organ"),
-    "organ": ("pad", "strings", "voice"),
-    "guitar": ("harp", "piano", "bells"),
-    "strings": ("pad", "voice", "organ", "reed"),
-    "voice": ("flute", "strings", "reed", "pad"),
-    "brass": ("reed", "strings", "organ"),
-    "reed": ("flute", "strings", "voice"),
-    "flute": ("reed", "bells", "strings"),
-}
+SILENT, SOUNDS = 1, 2  # values of a family's condition; 0 is `FREE`
 
 
 @dataclass(kw_only=True, slots=True)
@@ -63,13 +55,15 @@ class DataConfig:
     drop_all: float = 0.1
     """Chance that every attribute is free."""
     reorchestrate: float = 0.3
-    """Chance that a piece sounds on other families."""
+    """Chance that a piece sounds on other families (`orchestration.rename`)."""
+    divide: float = 0.4
+    """Chance that its fullest family is shared out by role (`orchestration.divide`)."""
     valid_windows: int = 128
     """Windows of the validation split to use, evenly spread; 0 for all."""
     workers: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("drop_attribute", "drop_all", "reorchestrate", "calm"):
+        for name in ("drop_attribute", "drop_all", "reorchestrate", "divide", "calm"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"data.{name}={getattr(self, name)}; legal are 0 to 1")
 
@@ -81,7 +75,6 @@ class Batch(NamedTuple):
     targets_BT: Tensor
     bar_BT: Tensor
     conditions_BKA: Tensor
-    palette_BF: Tensor
     notes: Tensor
     """Notes among the targets of the whole batch."""
 
@@ -138,27 +131,42 @@ class Windows(Dataset[dict[str, Any]]):
         self.rows = rows.select_columns(["tokens", "bar_start", *CONDITIONS])
         self.vocabulary, self.bins, self.size = vocabulary, bins, size
 
-    def window(self, row: Mapping[str, Any], start: int) -> dict[str, Any]:
-        """Tokens `start` to `start + size` of BOS + piece, and the bars they belong to."""
-        ids = np.concatenate([[self.vocabulary.bos], row["tokens"]])[
-            start : start + self.size + 1
-        ].astype(np.int64)
-        bar_start = row["bar_start"] + 1
-        bar = np.searchsorted(bar_start, start + np.arange(len(ids)), side="right") - 1
-        bar = np.maximum(bar, 0)
-        first, last = int(bar[0]), int(bar[-1])
-        values = {name: np.asarray(row[name])[first : last + 1] for name in CONDITIONS}
-        remaining = len(bar_start) - np.arange(first, last + 1)
-        conditions = np.column_stack([self.bins.digitize(values), remaining_bucket(remaining)])
-        return {"ids": ids, "bar": bar - first, "conditions": conditions,
-                "palette": self.palette(ids)}  # fmt: skip
+    def window(
+        self, row: Mapping[str, Any], start: int, change: Callable[[Gridded], Gridded] | None = None
+    ) -> dict[str, Any]:
+        """Tokens `start` to `start + size` of BOS + piece, and the bars they belong to.
 
-    def palette(self, ids: Ints) -> NDArray[np.float32]:
-        """Which families sound in the window, (F,)."""
-        programs = ids[self.vocabulary.kind[ids] == PROGRAM]
-        flags = np.zeros(len(FAMILIES), dtype=np.float32)
-        flags[self.vocabulary.value[programs]] = 1.0
-        return flags
+        change : what is made of the notes of those bars first; `start` must be 0 or a bar line.
+        """
+        bounds = np.append(row["bar_start"], len(row["tokens"]))
+        begin, end = max(0, start - 1), min(start + self.size, bounds[-1])
+        first = int(np.searchsorted(bounds, begin, side="right")) - 1
+        last = int(np.searchsorted(bounds, end))
+        tokens = row["tokens"][bounds[first] : bounds[last]]
+        if change is not None:
+            tokens = self._changed(tokens, change)
+        bar = np.cumsum(self.vocabulary.kind[tokens] == BAR) - 1
+        values = {name: np.asarray(row[name])[first:last] for name in CONDITIONS}
+        remaining = remaining_bucket(len(row["bar_start"]) - np.arange(first, last))
+        conditions = np.column_stack(
+            [self.bins.digitize(values), remaining, self._families(tokens, bar, last - first)]
+        )
+        shown = slice(begin - bounds[first], begin - bounds[first] + self.size + (start > 0))
+        head = [] if start else [self.vocabulary.bos]
+        ids = np.concatenate([head, tokens[shown]]).astype(np.int64)
+        bar = np.concatenate([np.zeros(len(head), dtype=np.int64), bar[shown]])
+        return {"ids": ids, "bar": bar, "conditions": conditions[: bar[-1] + 1]}
+
+    def _changed(self, tokens: Ids, change: Callable[[Gridded], Gridded]) -> Ids:
+        changed, _ = encode(change(decode(tokens, self.vocabulary)), self.vocabulary)
+        return changed if tokens[-1] == self.vocabulary.eos else changed[:-1]
+
+    def _families(self, tokens: Ids, bar: Ints, bars: int) -> Ints:
+        """Whether each family sounds, (K, families)."""
+        programs = self.vocabulary.kind[tokens] == PROGRAM
+        found = np.full((bars, len(FAMILIES)), SILENT)
+        found[bar[programs], self.vocabulary.value[tokens[programs]]] = SOUNDS
+        return found
 
     def collate(self, samples: list[dict[str, Any]]) -> Batch:
         ids = _pad([sample["ids"] for sample in samples], self.size + 1)
@@ -172,7 +180,6 @@ class Windows(Dataset[dict[str, Any]]):
             torch.from_numpy(ids[:, 1:].copy()),
             torch.from_numpy(_pad([sample["bar"] for sample in samples], self.size + 1)[:, :-1]),
             torch.from_numpy(np.stack(conditions)),
-            torch.from_numpy(np.stack([sample["palette"] for sample in samples])),
             torch.tensor(int(notes.sum())),
         )
 
@@ -203,9 +210,8 @@ class TrainingWindows(Windows):
         rng = np.random.default_rng((self.seed, self.offset + index))
         piece = min(int(np.searchsorted(self.cumulative, rng.random())), len(self.rows) - 1)
         row = self.rows[piece]
-        sample = self.window(row, self._start(row, rng))
-        self._reorchestrate(sample, rng)
-        self._hide(sample, rng)
+        sample = self.window(row, self._start(row, rng), self._change(rng))
+        self._hide(sample["conditions"], rng)
         return sample
 
     def _start(self, row: Mapping[str, Any], rng: np.random.Generator) -> int:
@@ -222,38 +228,32 @@ class TrainingWindows(Windows):
             return 0 if draw < EDGE else int(starts[ending])
         return int(rng.choice(starts[: ending + 1]))
 
-    def _reorchestrate(self, sample: dict[str, Any], rng: np.random.Generator) -> None:
-        if rng.random() >= self.config.reorchestrate:
-            return
-        names = list(FAMILIES)
-        sounding = set(np.flatnonzero(sample["palette"]).tolist())
-        table = np.arange(len(self.vocabulary))
-        for family in sorted(sounding):
-            choices = [names.index(name) for name in SUBSTITUTES.get(names[family], ())]
-            free = [choice for choice in choices if choice not in sounding]
-            if free:
-                chosen = int(rng.choice(free))
-                sounding.add(chosen)
-                programs = self.vocabulary.lookup[PROGRAM]
-                table[programs[family]] = programs[chosen]
-        sample["ids"] = table[sample["ids"]]
-        sample["palette"] = self.palette(sample["ids"])
+    def _change(self, rng: np.random.Generator) -> Callable[[Gridded], Gridded] | None:
+        """How the piece is re-orchestrated, if at all."""
+        divided, renamed = rng.random(2) < (self.config.divide, self.config.reorchestrate)
+        if not divided and not renamed:
+            return None
 
-    def _hide(self, sample: dict[str, Any], rng: np.random.Generator) -> None:
-        """Per-sample dropout of each attribute, the bars remaining and the palette, or of all."""
-        n_conditions = sample["conditions"].shape[1]
-        hidden = rng.random(n_conditions + 1) < self.config.drop_attribute
+        def change(grid: Gridded) -> Gridded:
+            grid = divide(grid, rng) if divided else grid
+            return rename(grid, rng) if renamed else grid
+
+        return change
+
+    def _hide(self, conditions_KA: Ints, rng: np.random.Generator) -> None:
+        """Per-sample dropout of each condition on its own, of all families, or of everything."""
+        count = conditions_KA.shape[1]
+        hidden = rng.random(count) < self.config.drop_attribute
+        hidden[count - len(FAMILIES) :] |= rng.random() < self.config.drop_attribute
         hidden |= rng.random() < self.config.drop_all
-        sample["conditions"][:, hidden[:-1]] = FREE
-        if hidden[-1]:
-            sample["palette"] = np.zeros_like(sample["palette"])
+        conditions_KA[:, hidden] = FREE
 
 
 class EvaluationWindows(Windows):
     """Every token of every piece predicted once; windows lie end to end.
 
     limit : use so many windows, evenly spread over the split (0: all).
-    free : every condition free, and no palette.
+    free : every condition free.
     """
 
     def __init__(
@@ -280,7 +280,6 @@ class EvaluationWindows(Windows):
         sample = self.window(self.rows[piece], start)
         if self.free:
             sample["conditions"][:] = FREE
-            sample["palette"][:] = 0.0
         return sample
 
 
@@ -289,9 +288,14 @@ def remaining_bucket(remaining: NDArray[np.integer]) -> Ints:
     return np.searchsorted(REMAINING_EDGES, remaining, side="right") + 1
 
 
+def condition_names() -> tuple[str, ...]:
+    """The A conditions, in order."""
+    return (*CONDITIONS, "remaining", *FAMILIES)
+
+
 def condition_sizes(bins: Bins) -> tuple[int, ...]:
     """Number of values of each of the A conditions, free included."""
-    return (*bins.sizes, len(REMAINING_EDGES) + 2)
+    return (*bins.sizes, len(REMAINING_EDGES) + 2, *[SOUNDS + 1] * len(FAMILIES))
 
 
 def _pad(rows: list[Ints], size: int) -> Ints:

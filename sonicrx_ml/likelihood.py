@@ -149,10 +149,10 @@ def composer_nats(
     )
     found = []
     for batch in track(loader, description):
-        ids, targets, bar, conditions, palette = (part.to(device) for part in batch[:5])
+        ids, targets, bar, conditions = (part.to(device) for part in batch[:4])
         longest = int((targets != windows.vocabulary.pad).sum(dim=1).max())
         ids, targets, bar = (part[:, :longest] for part in (ids, targets, bar))
-        logits_BTV = composer(ids, bar, conditions, palette)
+        logits_BTV = composer(ids, bar, conditions)
         nats_BT = F.cross_entropy(
             logits_BTV.transpose(1, 2).float(),
             targets,

@@ -1,7 +1,7 @@
 """The transformer: a decoder that reads the prescription of the bar it is writing, at every layer.
 
 Shapes: B batch, T tokens, K bars, D width, H heads, C width of a head, A conditions per bar,
-F timbre families, V vocabulary, W cache slots.
+V vocabulary, W cache slots.
 
 Unusual here: *in-attention* conditioning (Wu & Yang, MuseMorphose, 2021): the embedded prescription
 vector of a token's bar is projected and added to the input of every block. A condition that is 0 is
@@ -69,13 +69,12 @@ class Composer(nn.Module):
     turn_TC: Tensor
 
     def __init__(
-        self, config: ModelConfig, vocabulary: int, condition_sizes: tuple[int, ...], families: int
+        self, config: ModelConfig, vocabulary: int, condition_sizes: tuple[int, ...]
     ) -> None:
         super().__init__()
         self.config = config
         self.tokens = nn.Embedding(vocabulary, config.width)
         self.conditions = nn.Embedding(sum(condition_sizes), config.width)
-        self.palette = nn.Linear(families, config.width, bias=False)
         self.blocks = cast(
             "list[Block]", nn.ModuleList(Block(config) for _ in range(config.layers))
         )
@@ -96,21 +95,18 @@ class Composer(nn.Module):
                 weight, std=0.02 / (2 * self.config.layers) ** 0.5 if residual else 0.02
             )
 
-    def forward(
-        self, ids_BT: Tensor, bar_BT: Tensor, conditions_BKA: Tensor, palette_BF: Tensor
-    ) -> Tensor:
+    def forward(self, ids_BT: Tensor, bar_BT: Tensor, conditions_BKA: Tensor) -> Tensor:
         """Logits (B, T, V). `bar_BT` says which of the K bars each token belongs to."""
-        prescribed_BKD = self.prescribe(conditions_BKA, palette_BF)
+        prescribed_BKD = self.prescribe(conditions_BKA)
         x_BTD = self.tokens(ids_BT)
         turn_TC = self.turn_TC[: ids_BT.shape[1]]
         for block in self.blocks:
             x_BTD = block(x_BTD, _of_bar(block.inject(prescribed_BKD), bar_BT), turn_TC)
         return self._logits(x_BTD)
 
-    def prescribe(self, conditions_BKA: Tensor, palette_BF: Tensor) -> Tensor:
-        """Prescription vectors (B, K, D): embedded conditions and palette, summed."""
-        vectors_BKD = self.conditions(conditions_BKA + self.first).sum(dim=2)
-        return vectors_BKD + self.palette(palette_BF)[:, None]
+    def prescribe(self, conditions_BKA: Tensor) -> Tensor:
+        """Prescription vectors (B, K, D): the embedded conditions, summed."""
+        return cast(Tensor, self.conditions(conditions_BKA + self.first).sum(dim=2))
 
     def new_cache(self, batch: int, slots: int | None = None) -> Cache:
         """An empty cache of `slots` (default: the context) tokens."""

@@ -32,6 +32,8 @@ from sonicrx_ml.prescription import (
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+PHRASE = 4  # bars in which the same instruments play
+
 #: Names of the per-bar targets, in order.
 TARGETS = (
     "tempo",
@@ -64,7 +66,9 @@ class BarPlan:
     "Semitones from C major or A minor to the asked key, -6 to 5; 0 where the key is open."
     mode: str | None
     families: tuple[str, ...]
-    "Timbre families that may sound."
+    "Timbre families that may sound, the leading one first."
+    playing: NDArray[np.bool_]
+    "(N, families): which of `families` play in each bar."
     programs: Mapping[str, int]
     "Family -> the General MIDI program it sounds with."
     targets: Mapping[str, Floats]
@@ -108,11 +112,27 @@ def plan(prescription: Prescription) -> BarPlan:
         transposition=transposition,
         mode=mode,
         families=tuple(family for _, family in chosen),
+        playing=arrangement(len(bars), len(chosen)),
         programs={family: program for program, family in chosen},
         targets={name: targets[name] for name in TARGETS},
         loudness_db=loudness,
         derived=frozenset(derived),
     )
+
+
+def arrangement(bars: int, families: int) -> NDArray[np.bool_]:
+    """(bars, families): who plays when, by phrases of `PHRASE` bars.
+
+    The first leads throughout. The others enter one by one, all by the middle of the piece; from
+    there on one of three or more rests in every second phrase, in turn, but not in the last.
+    """
+    bar, family = np.arange(bars)[:, None], np.arange(families)
+    entry = np.minimum(PHRASE * family, bars * family // (2 * families))
+    phrase = bar // PHRASE
+    settled = phrase - (entry[-1] // PHRASE + 1)
+    resting = settled // 2 % max(1, families - 1) + 1
+    pause = (family == resting) & (settled >= 0) & (settled % 2 == 1) & (phrase < phrase[-1])
+    return (bar >= entry) & ~(pause & (families > 2))
 
 
 def _grid(prescription: Prescription) -> tuple[Bars, TempoMap, Floats, float]:

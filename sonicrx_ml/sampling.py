@@ -21,7 +21,8 @@ from torch import Tensor
 from sonicrx_ml.attributes import SCALES
 from sonicrx_ml.canonical import GRID, Gridded
 from sonicrx_ml.checkpoint import Bundle
-from sonicrx_ml.dataset import remaining_bucket
+from sonicrx_ml.dataset import SILENT, SOUNDS, remaining_bucket
+from sonicrx_ml.labels import FREE
 from sonicrx_ml.model import Composer
 from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.plan import BarPlan
@@ -84,7 +85,8 @@ class State:
         self.family = torch.full((batch,), -1)
         self.pitch = torch.full((batch,), -1)
         self.used_BF = torch.zeros(batch, len(FAMILIES), dtype=torch.bool)
-        self.heard_BF = torch.zeros(batch, len(FAMILIES), dtype=torch.bool)
+        self.heard_BF = torch.full((batch, len(FAMILIES)), -(2**30))
+        """Bar in which each family last began a note."""
         self.sounded_BC = torch.zeros(batch, 12)
         """Grid positions that each canonical pitch class has sounded."""
         self.bar_notes = torch.zeros(batch, dtype=torch.long)
@@ -109,7 +111,7 @@ class State:
         self.pitch = torch.where(new_bar | onset | (kind == PROGRAM), -1, self.pitch)
         rows = torch.nonzero(kind == PITCH)[:, 0]
         self.used_BF[rows, self.family[rows]] = True
-        self.heard_BF[rows, self.family[rows]] = True
+        self.heard_BF[rows, self.family[rows]] = self.bar[rows]
         rows = torch.nonzero(kind == DURATION)[:, 0]
         self.sounded_BC[rows, self.pitch[rows] % 12] += value[rows]
         self.kind = torch.where(kind == PAD, self.kind, kind)
@@ -190,16 +192,15 @@ class Fullness:
 
 
 class Palette:
-    """Only families of the palette sound."""
+    """Only the families that the plan has playing in the bar sound."""
 
-    def __init__(self, vocabulary: Vocabulary, families: Sequence[Sequence[str]]) -> None:
-        names = list(FAMILIES)
-        self.silent_BF = torch.tensor([[name not in mine for name in names] for mine in families])
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        self.playing_BKF = _playing(plans)
 
     def allowed(self, state: State) -> Tensor:
         is_program = state.kind_V == PROGRAM
-        silent_BV = self.silent_BF[:, torch.where(is_program, state.value_V, 0)]
-        return ~(is_program & silent_BV)
+        playing_BF = _of_bar(self.playing_BKF, state.bar)
+        return ~is_program | playing_BF[:, torch.where(is_program, state.value_V, 0)]
 
 
 class Register:
@@ -226,25 +227,39 @@ class Register:
 
 
 class Ensemble:
-    """Every asked family plays: they enter one by one, all by the middle of the piece.
+    """Every family that is to play does, from the bar in which it enters.
 
-    In its bar of entry a family that has not sounded yet begins the bar's first onset.
+    One that has begun no note in this bar and the one before begins the bar's next onset.
     """
 
-    def __init__(self, vocabulary: Vocabulary, plans: Sequence[BarPlan]) -> None:
-        names = list(FAMILIES)
-        self.entry_BF = torch.full((len(plans), len(names)), 2**31)
-        for row, plan in enumerate(plans):
-            for order, family in enumerate(plan.families):
-                entry = order * len(plan) // (2 * len(plan.families))
-                self.entry_BF[row, names.index(family)] = entry
+    PATIENCE = 2
+
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        self.playing_BKF = _playing(plans)
 
     def allowed(self, state: State) -> Tensor:
-        due_BF = ~state.heard_BF & (state.bar[:, None] >= self.entry_BF)
+        silent_BF = state.bar[:, None] - state.heard_BF >= self.PATIENCE
+        due_BF = _of_bar(self.playing_BKF, state.bar) & silent_BF
         held = (due_BF.any(dim=1) & (state.kind == POSITION))[:, None]
         is_program = state.kind_V == PROGRAM
         enters_BV = due_BF[:, torch.where(is_program, state.value_V, 0)] & is_program
         return ~held | enters_BV
+
+
+def _playing(plans: Sequence[BarPlan]) -> Tensor:
+    """(B, K, F): which families play in each bar of each plan; none past its end."""
+    names, bars = list(FAMILIES), max(len(plan) for plan in plans)
+    playing_BKF = torch.zeros(len(plans), bars, len(names), dtype=torch.bool)
+    for row, plan in enumerate(plans):
+        mine = [names.index(family) for family in plan.families]
+        playing_BKF[row, : len(plan), mine] = torch.from_numpy(plan.playing)
+    return playing_BKF
+
+
+def _of_bar(values_BKX: Tensor, bar_B: Tensor) -> Tensor:
+    """The row (B, X) of each stream's bar; of its first before, and of its last after the music."""
+    bar = bar_B.clamp(0, values_BKX.shape[1] - 1)
+    return values_BKX[torch.arange(len(bar)), bar]
 
 
 _TRIADS = {"major": (0, 4, 7), "minor": (9, 0, 4)}
@@ -299,9 +314,9 @@ def rules_for(plans: Sequence[BarPlan], vocabulary: Vocabulary) -> list[Rule]:
         Grammar(vocabulary),
         Frame(vocabulary, plans),
         Fullness(bars),
-        Palette(vocabulary, [plan.families for plan in plans]),
+        Palette(plans),
         Register(plans),
-        Ensemble(vocabulary, plans),
+        Ensemble(plans),
         Scale(plans),
         Cadence(plans),
     ]
@@ -332,9 +347,7 @@ def stream(
     vocabulary, batch = bundle.vocabulary, len(plans)
     rules = rules_for(plans, vocabulary)[: None if config.masked else 1]
     state = State(batch, vocabulary)
-    network = _Network(
-        bundle.composer, _conditions(bundle, plans), _palettes(plans), config.guidance
-    )
+    network = _Network(bundle.composer, _conditions(bundle, plans), config.guidance)
     rngs = [np.random.default_rng(seed) for seed in seeds]
     limit = torch.tensor([len(plan) + OVERRUN_BARS for plan in plans])
     ids = torch.full((batch,), vocabulary.bos)
@@ -361,17 +374,13 @@ class _Network:
     Streams that have ended are dropped from the network's batch.
     """
 
-    def __init__(
-        self, composer: Composer, conditions_BKA: Tensor, palette_BF: Tensor, guidance: float
-    ) -> None:
+    def __init__(self, composer: Composer, conditions_BKA: Tensor, guidance: float) -> None:
         self.composer, self.guidance = composer, guidance
         self.batch = len(conditions_BKA)
         self.copies = 1 if guidance == 1.0 else 2
         if self.copies == 2:
-            conditions_BKA = torch.cat([conditions_BKA, torch.zeros_like(conditions_BKA)])
-            palette_BF = torch.cat([palette_BF, torch.zeros_like(palette_BF)])
-        prescribed_BKD = composer.prescribe(conditions_BKA, palette_BF.to(composer.palette.weight))
-        self.injected_LBKD = composer.inject(prescribed_BKD)
+            conditions_BKA = torch.cat([conditions_BKA, torch.full_like(conditions_BKA, FREE)])
+        self.injected_LBKD = composer.inject(composer.prescribe(conditions_BKA))
         self.live = torch.arange(self.batch)
         self.cache = composer.new_cache(len(conditions_BKA))
 
@@ -401,17 +410,17 @@ class _Network:
 def _conditions(bundle: Bundle, plans: Sequence[BarPlan]) -> Tensor:
     """(B, K, A): the plans' targets in the bundle's bins; bars past a plan's end are free."""
     bars = max(len(plan) for plan in plans)
+    families_BKF = torch.where(_playing(plans), SOUNDS, SILENT).numpy()
     rows = []
-    for plan in plans:
+    for plan, families_KF in zip(plans, families_BKF, strict=True):
         major = {"major": 1.0, "minor": 0.0, None: np.nan}[plan.mode]
         values = {**plan.targets, "mode": np.full(len(plan), major)}
-        row = np.column_stack([bundle.bins.digitize(values), remaining_bucket(plan.remaining)])
-        rows.append(np.pad(row, ((0, bars - len(plan)), (0, 0))))
+        families_KF = families_KF[: len(plan)]
+        row = np.column_stack(
+            [bundle.bins.digitize(values), remaining_bucket(plan.remaining), families_KF]
+        )
+        rows.append(np.pad(row, ((0, bars - len(plan)), (0, 0)), constant_values=FREE))
     return torch.from_numpy(np.stack(rows))
-
-
-def _palettes(plans: Sequence[BarPlan]) -> Tensor:
-    return torch.tensor([[float(name in plan.families) for name in FAMILIES] for plan in plans])
 
 
 def _draw(logits_BV: Tensor, uniform_B: Tensor, top_p: float) -> Tensor:
@@ -427,7 +436,8 @@ def _draw(logits_BV: Tensor, uniform_B: Tensor, top_p: float) -> Tensor:
 
 
 def _whole_bars(ids: Ids, vocabulary: Vocabulary) -> Ids:
-    """The stream without padding, up to its end or, if it was cut short, its last whole bar."""
+    """The stream without padding, up to its end or, if it was cut short, its last whole bar, or
+    the last whole note of its only one."""
     kind = vocabulary.kind[ids]
     stop = int(np.flatnonzero((kind == EOS) | (kind == BAR))[-1])
-    return ids[:stop]
+    return ids[: stop or int(np.flatnonzero((kind == METER) | (kind == DURATION))[-1]) + 1]

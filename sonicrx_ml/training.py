@@ -47,7 +47,6 @@ from sonicrx_ml.dataset import (
 )
 from sonicrx_ml.labels import Bins
 from sonicrx_ml.model import Composer, ModelConfig
-from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.tokens import Vocabulary
 
 METRIC = "valid/nats_per_note"
@@ -56,7 +55,12 @@ CLOCK_S = 5.0  # seconds between two readings of the speed
 
 @dataclass(kw_only=True, slots=True)
 class OptimConfig:
-    """AdamW with linear warmup and cosine decay, stepped by optimiser steps."""
+    """AdamW with linear warmup and cosine decay, stepped by optimiser steps.
+
+    With `decay` below 1 the rate stays at its height in between (warmup-stable-decay; Hu et al.,
+    MiniCPM, 2024), so that a run can be made longer before its last phase begins: resume it with
+    more `max_steps`.
+    """
 
     lr: float
     max_steps: int
@@ -64,6 +68,8 @@ class OptimConfig:
     """Windows per step and device."""
     accumulate: int = 1
     warmup_steps: int = 200
+    decay: float = 1.0
+    """Share of the steps after warmup, at the end, over which the rate falls."""
     final_lr: float = 0.1
     """Share of `lr` at the last step."""
     weight_decay: float = 0.1
@@ -79,6 +85,8 @@ class OptimConfig:
             raise ValueError(
                 f"optim.warmup_steps={self.warmup_steps}; legal are 0 to {self.max_steps - 1}"
             )
+        if not 0 < self.decay <= 1:
+            raise ValueError(f"optim.decay={self.decay}; legal are above 0 to 1")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -161,9 +169,7 @@ class Training(L.LightningModule):
 
     def nats(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Cross-entropy summed over the batch's tokens, and the number of tokens."""
-        logits_BTV = self.composer(
-            batch.ids_BT, batch.bar_BT, batch.conditions_BKA, batch.palette_BF
-        )
+        logits_BTV = self.composer(batch.ids_BT, batch.bar_BT, batch.conditions_BKA)
         targets = batch.targets_BT.flatten()
         total = F.cross_entropy(
             logits_BTV.flatten(0, 1).float(), targets, ignore_index=0, reduction="sum"
@@ -213,8 +219,7 @@ class Training(L.LightningModule):
         checkpoint["seen"] = self.seen | {"hardware": _hardware(self.device)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        seen = checkpoint.get("seen", {})  # runs of before 22 November 2026 did not count
-        self.seen = {name: seen.get(name, math.nan) for name in self.seen}
+        self.seen = {name: checkpoint["seen"][name] for name in self.seen}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optim = self.optim
@@ -233,8 +238,9 @@ class Training(L.LightningModule):
         optim = self.optim
         if step < optim.warmup_steps:
             return (step + 1) / optim.warmup_steps
-        done = (step - optim.warmup_steps) / max(1, optim.max_steps - optim.warmup_steps)
-        wave = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        falling = optim.decay * (optim.max_steps - optim.warmup_steps)
+        done = 1 - (optim.max_steps - step) / falling
+        wave = 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, done))))
         return optim.final_lr + (1 - optim.final_lr) * wave
 
 
@@ -323,7 +329,7 @@ def load_prepared(folder: Path) -> tuple[Vocabulary, Bins]:
 
 
 def new_composer(model: ModelConfig, vocabulary: Vocabulary, bins: Bins) -> Composer:
-    return Composer(model, len(vocabulary), condition_sizes(bins), len(FAMILIES))
+    return Composer(model, len(vocabulary), condition_sizes(bins))
 
 
 # ---------------------------------------------------------------- a run
@@ -425,7 +431,7 @@ def _weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _facts(state: Mapping[str, Any], composer: Composer) -> dict[str, Any]:
     """What a checkpoint knows about its run, as JSON values; None is not recorded."""
-    run, seen = state["hyper_parameters"], state.get("seen", {})
+    run, seen = state["hyper_parameters"], state["seen"]
     windows = state["global_step"] * run["optim"]["batch_size"] * run["optim"]["accumulate"]
     windows *= run["trainer"]["devices"]
     return {
@@ -433,10 +439,10 @@ def _facts(state: Mapping[str, Any], composer: Composer) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in composer.parameters()),
         "steps": state["global_step"],
         "windows": windows,
-        "tokens": _known(seen.get("tokens")),
-        "hours": _known(seen.get("seconds"), 1 / 3600),
-        "valid_nats_per_note": _known(seen.get(METRIC)),
-        "hardware": seen.get("hardware"),
+        "tokens": _known(seen["tokens"]),
+        "hours": _known(seen["seconds"], 1 / 3600),
+        "valid_nats_per_note": _known(seen[METRIC]),
+        "hardware": seen["hardware"],
         "versions": card.versions(),
     }
 

@@ -117,7 +117,7 @@ DISAGREEMENTS = {
         lambda v: v["families"].update(piano=3),
         "the bundle's families disagree",
     ),
-    "format": ("config.json", lambda v: v.update(format=9), "format 9; this version reads 1"),
+    "format": ("config.json", lambda v: v.update(format=9), "format 9; this version reads 2"),
     "no model": ("config.json", lambda v: v.pop("model"), "config.json: lacks model"),
     "model": ("config.json", lambda v: v.update(model=3), "model 3 is not a JSON object"),
     "setting": ("config.json", lambda v: v["model"].update(wings=2), "wings"),

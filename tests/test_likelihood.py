@@ -12,7 +12,6 @@ from sonicrx_ml.dataset import EvaluationWindows, condition_sizes, load_labels, 
 from sonicrx_ml.labels import Bins
 from sonicrx_ml.likelihood import Scores
 from sonicrx_ml.model import Composer, ModelConfig
-from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.shards import prepare_etudes
 from sonicrx_ml.tokens import Vocabulary
 
@@ -29,7 +28,7 @@ def bundle(prepared):
     torch.manual_seed(0)
     vocabulary, bins = Vocabulary.build(), Bins.load(prepared / "bins.json")
     size = ModelConfig(width=16, layers=1, heads=2, context=100)
-    composer = Composer(size, len(vocabulary), condition_sizes(bins), len(FAMILIES))
+    composer = Composer(size, len(vocabulary), condition_sizes(bins))
     with torch.no_grad():  # far enough from zero for conditions to matter
         for weight in composer.parameters():
             weight.mul_(10)
@@ -85,7 +84,6 @@ def test_the_composer_is_summed_token_by_token(prepared, bundle):
                 ids[:, :-1],
                 torch.from_numpy(window["bar"])[None, :-1],
                 torch.from_numpy(window["conditions"])[None],
-                torch.from_numpy(window["palette"])[None],
             )
         logs = logits.log_softmax(-1)[0]
         slow = -sum(float(logs[t, token]) for t, token in enumerate(ids[0, 1:]))

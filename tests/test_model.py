@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from sonicrx_ml.model import Composer, ModelConfig
 
-VOCABULARY, SIZES, FAMILIES = 50, (4, 3, 5), 6
+VOCABULARY, SIZES = 50, (4, 3, 5)
 BATCH, TOKENS, BARS = 2, 24, 4
 
 
@@ -16,7 +16,7 @@ BATCH, TOKENS, BARS = 2, 24, 4
 def composer() -> Composer:
     torch.manual_seed(3)
     config = ModelConfig(width=32, layers=3, heads=2, context=64)
-    made = Composer(config, VOCABULARY, SIZES, FAMILIES).double().eval()
+    made = Composer(config, VOCABULARY, SIZES).double().eval()
     for weight in made.parameters():
         weight.data *= 4.0  # far from uniform logits
     return made
@@ -24,20 +24,19 @@ def composer() -> Composer:
 
 @pytest.fixture
 def inputs() -> tuple[torch.Tensor, ...]:
-    """ids, bar of each token (six a bar), conditions, palette."""
+    """ids, bar of each token (six a bar) and conditions."""
     generator = torch.Generator().manual_seed(4)
     ids = torch.randint(VOCABULARY, (BATCH, TOKENS), generator=generator)
     bar = torch.arange(TOKENS).div(6, rounding_mode="floor").expand(BATCH, -1)
     conditions = torch.stack(
         [torch.randint(size, (BATCH, BARS), generator=generator) for size in SIZES], dim=-1
     )
-    palette = torch.randint(2, (BATCH, FAMILIES), generator=generator).double()
-    return ids, bar, conditions, palette
+    return ids, bar, conditions
 
 
-def by_steps(composer, ids, bar, conditions, palette, slots=None):
+def by_steps(composer, ids, bar, conditions, slots=None):
     """Logits (B, T, V), one token at a time."""
-    vectors = composer.prescribe(conditions, palette)
+    vectors = composer.prescribe(conditions)
     injected = composer.inject(vectors)
     cache, rows = composer.new_cache(len(ids), slots), torch.arange(len(ids))
     steps = [
@@ -47,11 +46,11 @@ def by_steps(composer, ids, bar, conditions, palette, slots=None):
 
 
 def test_a_token_depends_on_itself_and_those_before_it_only(composer, inputs):
-    ids, bar, conditions, palette = inputs
+    ids, bar, conditions = inputs
     leaf = composer.tokens(ids).detach().requires_grad_()
     composer.tokens.register_forward_hook(lambda *_: leaf)
     at = 10
-    composer(ids, bar, conditions, palette)[:, at].square().sum().backward()
+    composer(ids, bar, conditions)[:, at].square().sum().backward()
     felt = leaf.grad.abs().sum(dim=-1)
     assert (felt[:, : at + 1] > 0).all()
     assert (felt[:, at + 1 :] == 0).all()
@@ -63,8 +62,8 @@ def test_steps_with_a_cache_equal_the_whole_at_once(composer, inputs):
 
 def test_a_full_ring_attends_to_the_last_slots_in_every_layer(composer, inputs, monkeypatch):
     slots = 7
-    ids, bar, conditions, palette = inputs
-    stepped = by_steps(composer, ids, bar, conditions, palette, slots)
+    ids, bar, conditions = inputs
+    stepped = by_steps(composer, ids, bar, conditions, slots)
     age = torch.arange(TOKENS)[:, None] - torch.arange(TOKENS)
     band = (age >= 0) & (age < slots)
     attend = F.scaled_dot_product_attention
@@ -78,19 +77,19 @@ def test_one_layer_on_a_full_ring_equals_the_last_slots_alone(inputs):
     """Positions are relative: a window gives the same wherever it lies."""
     torch.manual_seed(3)
     config = ModelConfig(width=32, layers=1, heads=2, context=64)
-    composer = Composer(config, VOCABULARY, SIZES, FAMILIES).double()
-    ids, bar, conditions, palette = inputs
+    composer = Composer(config, VOCABULARY, SIZES).double()
+    ids, bar, conditions = inputs
     slots = 7
-    stepped = by_steps(composer, ids, bar, conditions, palette, slots)[:, -1]
-    alone = composer(ids[:, -slots:], bar[:, -slots:], conditions, palette)[:, -1]
+    stepped = by_steps(composer, ids, bar, conditions, slots)[:, -1]
+    alone = composer(ids[:, -slots:], bar[:, -slots:], conditions)[:, -1]
     torch.testing.assert_close(stepped, alone, rtol=1e-6, atol=1e-6)
 
 
 def test_a_bar_s_conditions_reach_that_bar_and_later_ones_only(composer, inputs):
-    ids, bar, conditions, palette = inputs
+    ids, bar, conditions = inputs
     changed = conditions.clone()
     changed[:, 2] = (changed[:, 2] + 1) % torch.tensor(SIZES)
-    before, after = (composer(ids, bar, given, palette) for given in (conditions, changed))
+    before, after = (composer(ids, bar, given) for given in (conditions, changed))
     moved = (before - after).abs().amax(dim=-1)
     assert (moved[:, :12] == 0).all()
     assert (moved[:, 12:] > 1e-6).all()
@@ -98,28 +97,19 @@ def test_a_bar_s_conditions_reach_that_bar_and_later_ones_only(composer, inputs)
 
 @pytest.mark.parametrize("which", range(len(SIZES)))
 def test_every_value_of_every_condition_tells_something_else(composer, inputs, which):
-    ids, bar, conditions, palette = inputs
+    ids, bar, conditions = inputs
     found = []
     for value in range(SIZES[which]):
         given = conditions.clone()
         given[..., which] = value
-        found.append(composer(ids, bar, given, palette)[:, 0])
+        found.append(composer(ids, bar, given)[:, 0])
     for i, one in enumerate(found):
         assert all((one - other).abs().amax() > 1e-6 for other in found[:i])
 
 
-@pytest.mark.parametrize("family", range(FAMILIES))
-def test_every_family_of_the_palette_tells_something(composer, inputs, family):
-    ids, bar, conditions, palette = inputs
-    flipped = palette.clone()
-    flipped[:, family] = 1 - flipped[:, family]
-    moved = composer(ids, bar, conditions, palette) - composer(ids, bar, conditions, flipped)
-    assert (moved.abs().amax(dim=-1) > 1e-6).all()
-
-
 def test_dropout_acts_in_training_only(inputs):
     config = ModelConfig(width=32, layers=2, heads=2, context=64, dropout=0.5)
-    composer = Composer(config, VOCABULARY, SIZES, FAMILIES).double()
+    composer = Composer(config, VOCABULARY, SIZES).double()
     assert not torch.equal(composer(*inputs), composer(*inputs))
     composer.eval()
     assert torch.equal(composer(*inputs), composer(*inputs))
@@ -127,7 +117,7 @@ def test_dropout_acts_in_training_only(inputs):
 
 def test_the_weights_begin_small_and_what_ends_a_branch_smaller(composer):
     config = ModelConfig(width=256, layers=8, heads=4, context=8)
-    weights = dict(Composer(config, VOCABULARY, SIZES, FAMILIES).named_parameters())
+    weights = dict(Composer(config, VOCABULARY, SIZES).named_parameters())
     spread = {
         name: float(weight.detach().std()) for name, weight in weights.items() if weight.dim() == 2
     }

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 
 from sonicrx_ml import palette
 from sonicrx_ml.curve import Curve
-from sonicrx_ml.plan import TARGETS, plan
+from sonicrx_ml.plan import TARGETS, arrangement, plan
 from sonicrx_ml.prescription import CONTROLS, METERS, Control, Prescription, vocabulary
 
 
@@ -359,6 +359,31 @@ def test_palette_becomes_families_and_programs():
     assert laid.families == ("piano", "strings")
     assert laid.programs == {"piano": 6, "strings": 42}
     assert plan(asking(duration_s=60)).programs == {"piano": 0}
+
+
+def drawn(bars: int, families: int) -> list[str]:
+    """One line per family, # where it plays."""
+    return ["".join(".#"[int(plays)] for plays in row) for row in arrangement(bars, families).T]
+
+
+def test_instruments_enter_by_phrases_and_rest_in_turn():
+    assert drawn(28, 1) == ["#" * 28]
+    assert drawn(12, 2) == ["#" * 12, "...#########"]
+    assert drawn(32, 3) == [
+        "################################",
+        "....############....############",
+        "........################....####",
+    ]
+
+
+@given(st.integers(1, 400), st.integers(1, 12))
+def test_the_lead_never_rests_and_all_play_at_the_end(bars, families):
+    found = arrangement(bars, families)
+    assert found.shape == (bars, families)
+    assert found[:, 0].all()
+    assert found[-1].all()
+    assert found[: bars // 2 + 1].any(axis=0).all()  # all have entered by the middle
+    assert (found.sum(axis=1) >= min(2, families) * (np.arange(bars) > bars // 2)).all()
 
 
 def test_energy_alone_fills_in_density_articulation_and_loudness():

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from sonicrx_ml import compose, sampling
 from sonicrx_ml.canonical import GRID
+from sonicrx_ml.dataset import SILENT, SOUNDS
+from sonicrx_ml.labels import CONDITIONS
 from sonicrx_ml.notes import read_midi
 from sonicrx_ml.palette import FAMILIES, PALETTE
 from sonicrx_ml.plan import plan
@@ -148,7 +150,7 @@ def allowed_slowly(prefix, laid, masked):
         if not np.isnan(asked):
             low, high = max(low, int(asked - 26)), min(high, int(asked + 26))
         pitches = {n for n in pitches if low <= int(n.split("_")[1]) <= high}
-        programs &= {f"Program_{FAMILIES[family]}" for family in laid.families}
+        programs &= playing(laid, n_bars - 1)
         pitches = {n for n in pitches if in_tune(int(n.split("_")[1]) % 12, prefix, laid, n_bars)}
         due = due_families(prefix, laid, n_bars)
         if last == "Position" and due:
@@ -199,14 +201,20 @@ def positions_of(duration):
     return beats * GRID + part * GRID // resolution
 
 
+def playing(laid, bar):
+    """Program tokens of the families that the plan has playing in a bar."""
+    mine = zip(laid.families, laid.playing[bar], strict=True)
+    return {f"Program_{FAMILIES[family]}" for family, plays in mine if plays}
+
+
 def due_families(prefix, laid, n_bars):
-    """Families that should have entered by this bar and have not sounded."""
-    due = set()
-    for order, family in enumerate(laid.families):
-        name = f"Program_{FAMILIES[family]}"
-        if n_bars - 1 >= order * len(laid) // (2 * len(laid.families)) and name not in prefix:
-            due.add(name)
-    return due
+    """Families that are to play and have begun no note in this bar and the one before."""
+    lately = " ".join(prefix).split("Bar_None")[1:][-2:]
+    return {
+        name
+        for name in playing(laid, n_bars - 1)
+        if not any(f"{name} Pitch" in bar for bar in lately)
+    }
 
 
 KINDS: dict[str, set[str]] = {}
@@ -319,9 +327,9 @@ def test_stream_logits_are_the_whole_model_s(bundle, monkeypatch):
         ids = streams(exact, asked, config)[:, : exact.composer.config.context - 1]
         inputs = torch.from_numpy(np.insert(ids, 0, VOCABULARY.bos, axis=1))
         bar = (inputs == VOCABULARY.bar).cumsum(1).sub(1).clamp(min=0)
-        conditions, palette = sampling._conditions(exact, laid), sampling._palettes(laid)
-        told = exact.composer(inputs, bar, conditions, palette.double())
-        free = exact.composer(inputs, bar, conditions * 0, palette.double() * 0)
+        conditions = sampling._conditions(exact, laid)
+        told = exact.composer(inputs, bar, conditions)
+        free = exact.composer(inputs, bar, conditions * 0)
         wanted = free + guidance * (told - free)
         assert (told - free).abs().amax() > 0.1
         for step, logits in enumerate(seen[: inputs.shape[1]]):
@@ -343,8 +351,20 @@ def test_a_network_on_a_plan_tells_it_its_own_bars(bundle):
     tempo_bins = np.searchsorted([60, 90, 120], laid.bpm, side="right") + 1
     np.testing.assert_array_equal(told[:, 0], tempo_bins)
     assert (told[:, 1] == 1).all()  # the lowest of the mode bins
-    np.testing.assert_array_equal(told[-3:, -1], [3, 2, 1])  # bars that remain
+    np.testing.assert_array_equal(told[-3:, len(CONDITIONS)], [3, 2, 1])  # bars that remain
     assert (told[:, 2] == 0).all()  # density is open
+
+
+def test_a_network_is_told_who_plays_in_each_bar(bundle):
+    asked = Prescription.from_dict({"duration_s": 60, "instruments": ["flute", "harp", "piano"]})
+    laid = plan(asked)
+    told = sampling._conditions(bundle, [laid])[0, :, len(CONDITIONS) + 1 :]
+    for bar, families in enumerate(told.tolist()):
+        named = {name for name, value in zip(FAMILIES, families, strict=True) if value == SOUNDS}
+        plays = zip(laid.families, laid.playing[bar], strict=True)
+        assert named == {family for family, does in plays if does}
+        assert families.count(SILENT) == len(FAMILIES) - len(named)
+    assert not laid.playing.all()
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ def test_validation_figures_by_hand(configure, prepared):
     nats = tokens = notes = 0.0
     for i in range(len(windows)):
         one = windows.collate([windows[i]])
-        logits = composer(one.ids_BT, one.bar_BT, one.conditions_BKA, one.palette_BF)[0]
+        logits = composer(one.ids_BT, one.bar_BT, one.conditions_BKA)[0]
         for place, target in enumerate(one.targets_BT[0].tolist()):
             if target != vocabulary.pad:
                 nats -= float(F.log_softmax(logits[place].detach(), dim=0)[target])
@@ -312,20 +312,6 @@ def test_a_checkpoint_becomes_a_bundle_with_a_card(configure, tmp_path):
         "| likelihood / nats_per_note / model | 3.25 [3, 3.5] |", "attends to 64 tokens",
     ):  # fmt: skip
         assert expected in page, expected
-
-
-def test_a_checkpoint_that_did_not_count_says_so(configure, tmp_path):
-    cfg = configure()
-    run(cfg)
-    state = torch.load(cfg.folder / "last.ckpt", weights_only=True)
-    del state["seen"]
-    torch.save(state, tmp_path / "old.ckpt")
-    release(tmp_path / "old.ckpt", tmp_path / "bundle")
-    page = (tmp_path / "bundle" / "README.md").read_text()
-    assert "| tokens seen, without padding | not recorded |" in page
-    assert "has not been run on this release" in page
-    _, trainer = run(configure("optim.max_steps=7", f"resume='{tmp_path / 'old.ckpt'}'"))
-    assert math.isnan(trainer.lightning_module.seen["tokens"])
 
 
 def test_the_card_warns_of_tier_b(configure):
