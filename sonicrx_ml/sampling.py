@@ -412,10 +412,10 @@ def _conditions(bundle: Bundle, plans: Sequence[BarPlan]) -> Tensor:
     bars = max(len(plan) for plan in plans)
     families_BKF = torch.where(_playing(plans), SOUNDS, SILENT).numpy()
     rows = []
-    for plan, families_KF in zip(plans, families_BKF, strict=True):
+    for index, plan in enumerate(plans):
         major = {"major": 1.0, "minor": 0.0, None: np.nan}[plan.mode]
         values = {**plan.targets, "mode": np.full(len(plan), major)}
-        families_KF = families_KF[: len(plan)]
+        families_KF = families_BKF[index, : len(plan)]
         row = np.column_stack(
             [bundle.bins.digitize(values), remaining_bucket(plan.remaining), families_KF]
         )
