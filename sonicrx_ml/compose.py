@@ -27,12 +27,12 @@ from sonicrx_ml import __version__, audio, canonical, report
 from sonicrx_ml.audio import Sound
 from sonicrx_ml.canonical import Gridded
 from sonicrx_ml.checkpoint import Bundle, replace_folder
-from sonicrx_ml.conformance import judge
+from sonicrx_ml.conformance import deviation, judge
 from sonicrx_ml.expression import perform
 from sonicrx_ml.goals import evidence, goal_names, prescribe
 from sonicrx_ml.mastering import Mastering, master
 from sonicrx_ml.notes import Notes, write_midi
-from sonicrx_ml.plan import BarPlan, plan
+from sonicrx_ml.plan import PHRASE, BarPlan, plan
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.sampling import SamplingConfig, sample
 from sonicrx_ml.verdicts import Report
@@ -114,30 +114,31 @@ def compose(
 ) -> list[Composition]:
     """Compose every prescription, all takes of all in one batch; each follows its own seed.
 
-    The first take of a seed is the same whatever `sampling.best_of` is.
+    Of several takes (`sampling.best_of`), the one whose latest phrase the judge finds nearest goes
+    on, phrase by phrase.
     """
     sampling = sampling or SamplingConfig()
     plans = [plan(prescription) for prescription in prescriptions]
-    jobs = [(i, take) for i in range(len(plans)) for take in range(sampling.best_of)]
-    seeds = [(prescriptions[i].seed, take) if take else prescriptions[i].seed for i, take in jobs]
-    grids = sample(bundle, [plans[i] for i, _ in jobs], seeds, sampling)
-    composed = []
-    for i, (prescription, laid) in enumerate(zip(prescriptions, plans, strict=True)):
-        takes = grids[i * sampling.best_of : (i + 1) * sampling.best_of]
-        composed.append(_best([_performed(prescription, laid, grid) for grid in takes]))
-    return composed
+
+    def choose(index: int, takes: Sequence[Gridded]) -> int:
+        off = [_deviation(prescriptions[index], plans[index], grid) for grid in takes]
+        return int(np.argmin(off))
+
+    seeds = [prescription.seed for prescription in prescriptions]
+    grids = sample(bundle, plans, seeds, sampling, choose)
+    return [
+        Composition(prescription, laid, notes := perform(canonical.unsnap(grid), laid),
+                    write_midi(notes))
+        for prescription, laid, grid in zip(prescriptions, plans, grids, strict=True)
+    ]  # fmt: skip
 
 
-def _performed(prescription: Prescription, laid: BarPlan, grid: Gridded) -> Composition:
-    notes = perform(canonical.unsnap(grid), laid)
-    return Composition(prescription, laid, notes, write_midi(notes))
-
-
-def _best(takes: list[Composition]) -> Composition:
-    """The take that conforms best, the earlier of equals."""
-    if len(takes) == 1:
-        return takes[0]
-    return max(takes, key=lambda take: judge(take.prescription, take.midi).merit)
+def _deviation(prescription: Prescription, laid: BarPlan, grid: Gridded) -> float:
+    """How far the last phrase of what was composed so far is off, as it will be performed."""
+    bars = min(len(grid.meters), len(laid))
+    if len(grid) == 0:
+        return np.inf
+    return deviation(prescription, laid, perform(canonical.unsnap(grid), laid), bars - PHRASE, bars)
 
 
 def produce(

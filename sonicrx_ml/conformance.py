@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sonicrx_ml import acoustics
 from sonicrx_ml.case import Case, Sound
 from sonicrx_ml.notes import Floats, MidiError, Notes, read_midi
-from sonicrx_ml.plan import plan
+from sonicrx_ml.plan import BarPlan, plan
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.statistics import spearman
 from sonicrx_ml.tolerances import CLEAR_MOVE, LEAST_MOVED, TOLERANCES, Tolerance, Value
@@ -34,6 +34,7 @@ from sonicrx_ml.verdicts import (
 )
 
 LEAST_TOLD = 0.5  # share of bars that must have a value before a curve can pass [E]
+FAR = 4.0  # tolerances off, from which `deviation` sees no difference
 SERIES_POINTS = 600  # at most, in the series of a report
 
 
@@ -65,6 +66,28 @@ def judge(prescription: Prescription, midi: bytes | None, sound: Sound | None = 
         curves=tuple(curves),
         series=(_loudness_series(case),) if sound is not None and failure is None else (),
     )
+
+
+def deviation(
+    prescription: Prescription, planned: BarPlan, notes: Notes, first: int, last: int
+) -> float:
+    """How far bars `first` to `last` (not included) of a piece in the making are off.
+
+    The mean over asked rows on notes of error over tolerance, each at most `FAR`. What is asked of
+    the whole piece (key, mode) counts as right or `FAR`, over all that there is.
+    """
+    case = Case(prescription, planned, notes)
+    span = slice(max(0, first), last)
+    found = []
+    for row in TOLERANCES:
+        if row.where == "notes" and row.tolerance is not None and row.is_asked(prescription):
+            asked, realised = row.asked(case), row.realised(case)
+            if isinstance(asked, np.ndarray) and isinstance(realised, np.ndarray):
+                error = _curve_error(row, asked[span], realised[span])
+                found.append(FAR if error is None else min(FAR, error / row.tolerance))
+            elif row.rule == "same":
+                found.append(FAR * float(asked != realised))
+    return float(np.mean(found)) if found else 0.0
 
 
 _NONE, _NO_INTS = np.zeros(0), np.zeros(0, np.int64)

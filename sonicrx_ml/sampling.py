@@ -10,9 +10,9 @@ Shapes: B streams, V vocabulary, K bars, A conditions, F families.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from sonicrx_ml.dataset import SILENT, SOUNDS, remaining_bucket
 from sonicrx_ml.labels import FREE
 from sonicrx_ml.model import Composer
 from sonicrx_ml.palette import FAMILIES
-from sonicrx_ml.plan import BarPlan
+from sonicrx_ml.plan import PHRASE, BarPlan
 from sonicrx_ml.tokens import (
     BAR,
     BOS,
@@ -60,7 +60,7 @@ class SamplingConfig:
     """False leaves only the grammar: palette, bars, register, scale and ending are the model's own.
     Tempo, meter, key and the second of the end are written in performance all the same."""
     best_of: int = 1
-    """Takes of each prescription; the one that the judge finds nearest on its notes is kept."""
+    """Takes of each phrase; the one that the judge finds nearest on its notes goes on."""
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -94,7 +94,7 @@ class State:
         self.silent_bars = torch.zeros(batch, dtype=torch.long)
 
     def update(self, ids: Tensor) -> None:
-        """Take in one more token of every stream; a finished stream (PAD) stays as it is."""
+        """Take in one more token of every stream; one that is given PAD stays as it is."""
         kind, value = self.kind_V[ids], self.value_V[ids]
         new_bar, onset = kind == BAR, kind == POSITION
         empty = new_bar & (self.bar >= 0) & (self.bar_notes == 0)
@@ -102,7 +102,7 @@ class State:
             new_bar, torch.where(empty, self.silent_bars + 1, 0), self.silent_bars
         )
         self.bar += new_bar
-        self.bar_tokens = torch.where(new_bar, 0, self.bar_tokens + 1)
+        self.bar_tokens = torch.where(new_bar, 0, self.bar_tokens + (kind != PAD))
         self.bar_notes = torch.where(new_bar, 0, self.bar_notes + (kind == PITCH))
         self.position = torch.where(onset, value, torch.where(new_bar, -1, self.position))
         self.used_BF &= ~(new_bar | onset)[:, None]
@@ -115,6 +115,17 @@ class State:
         rows = torch.nonzero(kind == DURATION)[:, 0]
         self.sounded_BC[rows, self.pitch[rows] % 12] += value[rows]
         self.kind = torch.where(kind == PAD, self.kind, kind)
+
+    def copy(self, source: int, targets: Tensor) -> None:
+        """Streams of the numbers `targets` become what stream `source` is."""
+        origin = torch.arange(len(self.kind)).index_fill(0, targets, source)
+        for name, values in vars(self).items():
+            if not name.endswith("_V"):
+                setattr(self, name, values[origin])
+
+
+Choose: TypeAlias = Callable[[int, Sequence[Gridded]], int]
+"""Which take of a plan goes on, given its number and the bars of each take so far."""
 
 
 class Rule(Protocol):
@@ -328,83 +339,182 @@ def rules_for(plans: Sequence[BarPlan], vocabulary: Vocabulary) -> list[Rule]:
 def sample(
     bundle: Bundle,
     plans: Sequence[BarPlan],
-    seeds: Sequence[int | tuple[int, int]],
+    seeds: Sequence[int],
     config: SamplingConfig,
+    choose: Choose | None = None,
 ) -> list[Gridded]:
-    """Compose every plan in one batch; stream i depends on plan i and seed i."""
-    streams = np.stack([ids.numpy() for ids in stream(bundle, plans, seeds, config)], axis=1)
-    return [decode(_whole_bars(row, bundle.vocabulary), bundle.vocabulary) for row in streams]
+    """Compose every plan in one batch; see `stream`."""
+    parts: list[list[Ids]] = [[] for _ in plans]
+    for index, ids in stream(bundle, plans, seeds, config, choose):
+        parts[index].append(ids)
+    return [decode(_whole_bars(np.concatenate(p), bundle.vocabulary), bundle.vocabulary)
+            for p in parts]  # fmt: skip
 
 
 @torch.inference_mode()
 def stream(
     bundle: Bundle,
     plans: Sequence[BarPlan],
-    seeds: Sequence[int | tuple[int, int]],
+    seeds: Sequence[int],
     config: SamplingConfig,
-) -> Iterator[Tensor]:
-    """Token ids (B,) step by step until every stream has ended; ended streams yield `PAD`."""
-    vocabulary, batch = bundle.vocabulary, len(plans)
-    rules = rules_for(plans, vocabulary)[: None if config.masked else 1]
-    state = State(batch, vocabulary)
-    network = _Network(bundle.composer, _conditions(bundle, plans), config.guidance)
-    rngs = [np.random.default_rng(seed) for seed in seeds]
-    limit = torch.tensor([len(plan) + OVERRUN_BARS for plan in plans])
-    ids = torch.full((batch,), vocabulary.bos)
-    ended = torch.zeros(batch, dtype=torch.bool)
-    for _ in range(max(len(plan) for plan in plans) * (TOKENS_PER_BAR + 4) + 1):
-        logits_BV = network.step(ids, state.bar.clamp(min=0), ~ended) / config.temperature
-        allowed_BV = rules[0].allowed(state)
-        for rule in rules[1:]:
+    choose: Choose | None = None,
+) -> Iterator[tuple[int, Ids]]:
+    """The next bars of a plan, by the plan's number, until every piece has ended.
+
+    Each plan is composed by `config.best_of` takes, all in one batch. At the end of each phrase of
+    `PHRASE` bars the takes of a plan wait for each other, `choose` says which goes on, and the
+    others become copies of it. Take t of plan i depends on the plan, seed i and t alone.
+    """
+    if config.best_of > 1 and choose is None:
+        raise ValueError(f"best_of {config.best_of} needs somebody to choose; legal is 1")
+    takes = _Takes(bundle, plans, seeds, config)
+    while takes.step():
+        for index in takes.arrived():
+            rows = takes.rows(index)
+            whole = [takes.grid(row) for row in rows] if choose and len(rows) > 1 else []
+            yield index, takes.settle(index, choose(index, whole) if choose and whole else 0)
+
+
+class _Takes:
+    """The streams of all takes of all plans; take t of plan i is stream i x best_of + t."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        plans: Sequence[BarPlan],
+        seeds: Sequence[int],
+        config: SamplingConfig,
+    ) -> None:
+        self.vocabulary, self.config = bundle.vocabulary, config
+        self.count = config.best_of
+        laid = [plan for plan in plans for _ in range(self.count)]
+        self.rules = rules_for(laid, self.vocabulary)[: None if config.masked else 1]
+        self.state = State(len(laid), self.vocabulary)
+        self.network = _Network(bundle.composer, _conditions(bundle, laid), config.guidance)
+        self.rngs = [np.random.default_rng((seed, take) if take else seed)
+                     for seed in seeds for take in range(self.count)]  # fmt: skip
+        self.limit = torch.tensor([len(plan) + OVERRUN_BARS for plan in laid])
+        self.goal = torch.full((len(laid),), PHRASE)
+        """Bar at whose bar line each stream waits."""
+        self.ids = torch.full((len(laid),), self.vocabulary.bos)
+        self.written: list[list[int]] = [[] for _ in laid]
+        self.settled = [0] * len(plans)
+        self.open = set(range(len(plans)))
+
+    @property
+    def ended(self) -> Tensor:
+        return (self.state.kind == EOS) | (self.state.bar >= self.limit)
+
+    @property
+    def waiting(self) -> Tensor:
+        """(B,): ended, or at the bar line of its goal, or beyond any sense of bars."""
+        full = self.state.bar_tokens > TOKENS_PER_BAR + 4
+        return self.ended | full | (self.state.bar >= self.goal)
+
+    def step(self) -> bool:
+        """One more token of every stream that is not waiting; False where no piece is open."""
+        if not self.open:
+            return False
+        live = ~self.waiting
+        state, config = self.state, self.config
+        logits_BV = self.network.step(self.ids, state.bar.clamp(min=0), live) / config.temperature
+        allowed_BV = self.rules[0].allowed(state)
+        for rule in self.rules[1:]:
             allowed_BV = allowed_BV & rule.allowed(state)
-        allowed_BV = torch.where(ended[:, None], state.kind_V == PAD, allowed_BV)
+        allowed_BV = torch.where(live[:, None], allowed_BV, state.kind_V == PAD)
         assert allowed_BV.any(dim=1).all(), "the rules leave a stream no token"
-        uniform = torch.tensor([rng.random() for rng in rngs])
-        ids = _draw(logits_BV.masked_fill(~allowed_BV, -torch.inf), uniform, config.top_p)
-        state.update(ids)
-        yield ids
-        ended = (state.kind == EOS) | (state.bar >= limit)
-        if ended.all():
-            return
+        alive = live.tolist()
+        uniform = torch.tensor([rng.random() if on else 0.0
+                                for rng, on in zip(self.rngs, alive, strict=True)])  # fmt: skip
+        drawn = _draw(logits_BV.masked_fill(~allowed_BV, -torch.inf), uniform, config.top_p)
+        state.update(drawn)
+        self.ids = torch.where(live, drawn, self.ids)
+        for written, token, on in zip(self.written, drawn.tolist(), alive, strict=True):
+            if on:
+                written.append(token)
+        return True
+
+    def rows(self, index: int) -> range:
+        return range(index * self.count, (index + 1) * self.count)
+
+    def arrived(self) -> list[int]:
+        """Open plans whose takes all wait."""
+        waiting = self.waiting.view(-1, self.count).all(dim=1).tolist()
+        return [index for index in sorted(self.open) if waiting[index]]
+
+    def grid(self, row: int) -> Gridded:
+        """The whole bars that a stream has composed so far."""
+        ids = np.array(self.written[row], dtype=np.uint16)
+        return decode(_whole_bars(ids, self.vocabulary), self.vocabulary)
+
+    def settle(self, index: int, take: int) -> Ids:
+        """Let a take of a plan go on, alone of its kind; what it has added since the last time."""
+        rows = self.rows(index)
+        chosen = rows[take]
+        others = torch.tensor([row for row in rows if row != chosen], dtype=torch.long)
+        if len(others):
+            self.state.copy(chosen, others)
+            self.network.copy(chosen, others)
+            self.ids = self.ids.index_fill(0, others, int(self.ids[chosen]))
+            for row in others.tolist():
+                self.written[row] = self.written[chosen].copy()
+        self.goal[rows.start : rows.stop] += PHRASE
+        if self.waiting[chosen]:
+            self.open.discard(index)
+            self.network.drop(rows)
+        new = np.array(self.written[chosen][self.settled[index] :], dtype=np.uint16)
+        self.settled[index] += len(new)
+        return new
 
 
 class _Network:
     """The composer with its cache; guidance runs an unconditional twin of each stream beside it.
 
-    Streams that have ended are dropped from the network's batch.
+    Streams that are done with are dropped from the network's batch.
     """
 
     def __init__(self, composer: Composer, conditions_BKA: Tensor, guidance: float) -> None:
         self.composer, self.guidance = composer, guidance
-        self.batch = len(conditions_BKA)
+        self.place_B = torch.arange(len(conditions_BKA))
+        """Where each stream is in the network's batch; -1 where it is not."""
         self.copies = 1 if guidance == 1.0 else 2
         if self.copies == 2:
             conditions_BKA = torch.cat([conditions_BKA, torch.full_like(conditions_BKA, FREE)])
         self.injected_LBKD = composer.inject(composer.prescribe(conditions_BKA))
-        self.live = torch.arange(self.batch)
         self.cache = composer.new_cache(len(conditions_BKA))
 
     def step(self, ids_B: Tensor, bar_B: Tensor, live_B: Tensor) -> Tensor:
-        """Logits (B, V) of the next token; 0 for streams that are not live, now and from now on."""
-        self._keep(live_B)
-        bar = bar_B[self.live].clamp(max=self.injected_LBKD.shape[2] - 1).repeat(self.copies)
-        injected_LBD = self.injected_LBKD[:, torch.arange(len(bar)), bar]
+        """Logits (B, V) of the next token of the live streams; the others stay as they are."""
+        kept = self.place_B >= 0
+        bar = bar_B[kept].clamp(max=self.injected_LBKD.shape[2] - 1).repeat(self.copies)
         found = self.composer.step(
-            ids_B[self.live].repeat(self.copies), injected_LBD, self.cache
+            ids_B[kept].repeat(self.copies),
+            self.injected_LBKD[:, torch.arange(len(bar)), bar],
+            self.cache,
+            live_B[kept].repeat(self.copies),
         ).chunk(self.copies)
         told, free = found[0], found[-1]
-        logits_BV = told.new_zeros(self.batch, told.shape[1])
-        logits_BV[self.live] = free + self.guidance * (told - free) if self.copies == 2 else told
+        logits_BV = told.new_zeros(len(kept), told.shape[1])
+        logits_BV[kept] = free + self.guidance * (told - free) if self.copies == 2 else told
         return logits_BV
 
-    def _keep(self, live_B: Tensor) -> None:
-        kept = live_B[self.live]
-        if kept.all():
-            return
-        rows = kept.repeat(self.copies)
-        self.live = self.live[kept]
-        self.injected_LBKD = self.injected_LBKD[:, rows]
-        self.cache.keep(rows)
+    def copy(self, source: int, targets: Tensor) -> None:
+        """Streams `targets` become what stream `source` is; they are of the same plan."""
+        size = len(self.cache.length_B) // self.copies
+        for twin in range(self.copies):
+            place = self.place_B + twin * size
+            self.cache.copy(int(place[source]), place[targets])
+
+    def drop(self, rows: range) -> None:
+        """Streams that take no step any more."""
+        kept = torch.ones(len(self.cache.length_B) // self.copies, dtype=torch.bool)
+        kept[self.place_B[list(rows)]] = False
+        self.place_B[list(rows)] = -1
+        on = self.place_B >= 0
+        self.place_B[on] = torch.arange(int(on.sum()))
+        both = kept.repeat(self.copies)
+        self.injected_LBKD = self.injected_LBKD[:, both]
+        self.cache.keep(both)
 
 
 def _conditions(bundle: Bundle, plans: Sequence[BarPlan]) -> Tensor:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -144,15 +142,13 @@ def test_a_batch_gives_every_prescription_its_own(bundle):
 # ---------------------------------------------------------------- the best of several takes
 
 
-def test_the_best_take_is_kept_and_the_first_is_the_only_one(bundle):
-    """In double precision, where a take is the same in every batch."""
-    exact = replace(bundle, composer=copy.deepcopy(bundle.composer).double())
-    for energy in (0.2, 0.6):
-        asked = Prescription.from_dict({"duration_s": 15, "energy": energy, "key": "D"})
-        best = [
-            compose.compose([asked], exact, SamplingConfig(best_of=n))[0].midi for n in (1, 2, 4)
-        ]
-        assert best[0] == compose.compose([asked], exact)[0].midi
-        merit = [judge(asked, midi).merit for midi in best]
-        assert merit == sorted(merit)  # more takes are never worse
-        assert len(set(best)) > 1
+def test_more_takes_come_nearer(bundle):
+    """The judge chooses phrase by phrase, so a whole track may be the worse; most are not."""
+    energies = np.linspace(0.1, 0.9, 6)
+    asked = [Prescription.from_dict({"duration_s": 20, "density": 1 + 4 * e, "polyphony": 1 + 2 * e,
+                                     "seed": i}) for i, e in enumerate(energies)]  # fmt: skip
+    off = {}
+    for takes in (1, 6):
+        composed = compose.compose(asked, bundle, SamplingConfig(best_of=takes))
+        off[takes] = [-judge(c.prescription, c.midi).merit[1] for c in composed]
+    assert np.mean(off[6]) < 0.8 * np.mean(off[1])
