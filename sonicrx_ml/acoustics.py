@@ -37,6 +37,7 @@ ABSOLUTE_GATE = -70.0  # LUFS, BS.1770-5
 INTEGRATED_GATE = -10.0  # LU below the ungated level, BS.1770-5
 RANGE_GATE = -20.0  # LU below the ungated level, EBU Tech 3342
 RANGE_PERCENTILES = (10, 95)  # EBU Tech 3342
+REFERENCE_LUFS = -23.0  # of the track whose playback level is stated
 
 PEAK_RATE = 384_000  # Hz; BS.1770-5 annex 2 asks for at least 192 kHz
 PEAK_REACH = 12  # input samples on either side that shape an interpolated one
@@ -127,18 +128,76 @@ def k_weighting(rate: int) -> Floats:
     )
 
 
-def window_power(samples: Samples, rate: int, window_s: float, step_s: float = STEP_S) -> Floats:
-    """K-weighted power, summed over channels, of every window of `window_s`, one per `step_s`."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Weighted:
+    """K-weighted energy of a sound, from which BS.1770 and EBU Tech 3341 and 3342 are read.
+
+    Measured once where several figures of one sound are wanted; the functions below measure anew.
+    """
+
+    energy: Floats
+    """(bins,): sum of squares of every `FINE_STEP_S`, over the channels."""
+    edges: NDArray[np.int64]
+    """(bins + 1,): samples between which the bins lie."""
+    seconds: float
+    """Length of the sound."""
+
+    def power(self, window_s: float, step_s: float = STEP_S) -> Floats:
+        """Mean power, summed over channels, of every window of `window_s`, one per `step_s`."""
+        width, step = round(window_s / FINE_STEP_S), round(step_s / FINE_STEP_S)
+        whole = len(self.energy) // step * step
+        if whole < width:
+            raise ValueError(f"{self.seconds:.3f} s of sound; legal is {window_s} s or more")
+        total = np.concatenate([[0.0], np.cumsum(self.energy)])
+        first = np.arange(0, whole - width + 1, step)
+        last = first + width
+        return (total[last] - total[first]).clip(0.0) / (self.edges[last] - self.edges[first])
+
+    def levels(self, window_s: float, step_s: float = STEP_S) -> Curve:
+        """Loudness in LUFS of every window of `window_s`, one per `step_s`."""
+        values = lufs(self.power(window_s, step_s))
+        return Curve(window_s / 2 + step_s * np.arange(len(values), dtype=float), values, "LUFS")
+
+    @property
+    def integrated(self) -> float:
+        """Gated programme loudness in LUFS (BS.1770-5); `-inf` when nothing passes the gates."""
+        gated = _gated(self.power(MOMENTARY_S), INTEGRATED_GATE)
+        return float(lufs(gated.mean())) if len(gated) else -np.inf
+
+    @property
+    def range(self) -> float:
+        """Loudness range in LU (EBU Tech 3342); 0 for silence. Not meant for less than a minute."""
+        gated = _gated(self.power(SHORT_TERM_S), RANGE_GATE)
+        if len(gated) == 0:
+            return 0.0
+        low, high = np.percentile(lufs(gated), RANGE_PERCENTILES)
+        return float(high - low)
+
+    @property
+    def max_momentary(self) -> float:
+        """Highest loudness of any 400 ms in LUFS (EBU Tech 3341), to .06 LU: read every 10 ms."""
+        return float(lufs(self.power(MOMENTARY_S, FINE_STEP_S).max()))
+
+    @property
+    def max_short_term(self) -> float:
+        """Highest loudness of any 3 s in LUFS (EBU Tech 3341)."""
+        return float(lufs(self.power(SHORT_TERM_S).max()))
+
+
+def k_weighted(samples: Samples, rate: int) -> Weighted:
+    """K-weighted energy of a sound, a minute of it at a time."""
     rows = checked(samples, rate)
-    bins = int(rows.shape[1] / (rate * step_s) + 1e-9)
-    width = round(window_s / step_s)
-    if bins < width:
-        raise ValueError(f"{rows.shape[1] / rate:.3f} s of sound; legal is {window_s} s or more")
-    edges = np.rint(np.arange(bins + 1) * rate * step_s).astype(np.int64)
-    weighted = signal.sosfilt(k_weighting(rate), rows[:, : edges[-1]].astype(np.float64), axis=1)
-    energy = np.add.reduceat(np.einsum("cn,cn->n", weighted, weighted), edges[:-1])
-    total = np.concatenate([[0.0], np.cumsum(energy)])
-    return (total[width:] - total[:-width]).clip(0.0) / (edges[width:] - edges[:-width])
+    bins = int(rows.shape[1] / (rate * FINE_STEP_S) + 1e-9)
+    edges = np.rint(np.arange(bins + 1) * rate * FINE_STEP_S).astype(np.int64)
+    energy, state = np.empty(bins), np.zeros((2, len(rows), 2))
+    minute = round(60 / FINE_STEP_S)
+    for first in range(0, bins, minute):
+        at = edges[first : first + minute + 1]
+        part = rows[:, at[0] : at[-1]].astype(np.float64)
+        part, state = signal.sosfilt(k_weighting(rate), part, axis=1, zi=state)
+        squares = np.einsum("cn,cn->n", part, part)
+        energy[first : first + minute] = np.add.reduceat(squares, at[:-1] - at[0])
+    return Weighted(energy, edges, rows.shape[1] / rate)
 
 
 def lufs(power: ArrayLike) -> Floats:
@@ -156,42 +215,44 @@ def _gated(power: Floats, relative_gate: float) -> Floats:
 
 def integrated_loudness(samples: Samples, rate: int) -> float:
     """Gated programme loudness in LUFS (BS.1770-5); `-inf` when nothing passes the gates."""
-    gated = _gated(window_power(samples, rate, MOMENTARY_S), INTEGRATED_GATE)
-    return float(lufs(gated.mean())) if len(gated) else -np.inf
-
-
-def _loudness_curve(samples: Samples, rate: int, window_s: float) -> Curve:
-    values = lufs(window_power(samples, rate, window_s))
-    return Curve(window_s / 2 + STEP_S * np.arange(len(values), dtype=np.float64), values, "LUFS")
+    return k_weighted(samples, rate).integrated
 
 
 def momentary_loudness(samples: Samples, rate: int) -> Curve:
     """Loudness of 400 ms windows, every 100 ms (EBU Tech 3341)."""
-    return _loudness_curve(samples, rate, MOMENTARY_S)
+    return k_weighted(samples, rate).levels(MOMENTARY_S)
 
 
 def short_term_loudness(samples: Samples, rate: int) -> Curve:
     """Loudness of 3 s windows, every 100 ms (EBU Tech 3341)."""
-    return _loudness_curve(samples, rate, SHORT_TERM_S)
+    return k_weighted(samples, rate).levels(SHORT_TERM_S)
 
 
 def max_momentary_loudness(samples: Samples, rate: int) -> float:
-    """Highest loudness of any 400 ms in LUFS (EBU Tech 3341), to .06 LU: read every 10 ms."""
-    return float(lufs(window_power(samples, rate, MOMENTARY_S, FINE_STEP_S).max()))
+    """Highest loudness of any 400 ms in LUFS (EBU Tech 3341)."""
+    return k_weighted(samples, rate).max_momentary
 
 
 def max_short_term_loudness(samples: Samples, rate: int) -> float:
     """Highest loudness of any 3 s in LUFS (EBU Tech 3341)."""
-    return float(lufs(window_power(samples, rate, SHORT_TERM_S).max()))
+    return k_weighted(samples, rate).max_short_term
 
 
 def loudness_range(samples: Samples, rate: int) -> float:
     """Loudness range in LU (EBU Tech 3342); 0 for silence. Not meant for less than a minute."""
-    gated = _gated(window_power(samples, rate, SHORT_TERM_S), RANGE_GATE)
-    if len(gated) == 0:
-        return 0.0
-    low, high = np.percentile(lufs(gated), RANGE_PERCENTILES)
-    return float(high - low)
+    return k_weighted(samples, rate).range
+
+
+def full_scale_level(playback_db_spl: float, channels: int) -> float:
+    """Level in dB SPL, in each channel, of a full-scale sine when -23 LUFS is `playback_db_spl`.
+
+    By BS.1770-5 a full-scale sine of 997 Hz is -3.01 LUFS in one channel; LUFS add the powers of
+    the channels, so in two it is 0 LUFS. Each ear of a track that is the same in both, or that has
+    one channel, then has the playback level.
+    """
+    if channels not in (1, 2):
+        raise ValueError(f"{channels} channels; legal are 1 and 2")
+    return playback_db_spl - REFERENCE_LUFS + 10.0 * float(np.log10(channels / 2))
 
 
 # ---------------------------------------------------------------- true peak
@@ -291,8 +352,22 @@ def tempo_near(
     window_s: float = 16.0,
     step_s: float = 4.0,
 ) -> Curve:
+    """Tempo of a sound near an expected one, see `tempo_of`."""
+    onsets = onset_strength(samples, rate)
+    return tempo_of(onsets, expected_bpm, search=search, window_s=window_s, step_s=step_s)
+
+
+def tempo_of(
+    onsets: Curve,
+    expected_bpm: float | Curve,
+    *,
+    search: float = 0.08,
+    window_s: float = 16.0,
+    step_s: float = 4.0,
+) -> Curve:
     """Tempo in BPM (quarters per minute) near an expected one, per Hann window of `window_s`.
 
+    onsets : as `onset_strength` gives them.
     Time is bent by the expected tempo, so that a glide as expected is a steady beat; then the ratio
     within 1 ± `search` is found at which the onsets repeat most strongly, summed over the half note
     and its HALVES. The narrow search is what keeps half and double tempo out. NaN where the
@@ -300,10 +375,10 @@ def tempo_near(
     over the search. On 14 scores (48-90 BPM; piano, guitar, organ, voices; 178 windows; asked 3 %
     too fast) the median error was .02 %, and 96 % of the windows were within 1 %.
     """
-    onsets = onset_strength(samples, rate)
     width, step = round(window_s * ONSET_RATE), round(step_s * ONSET_RATE)
     if len(onsets.times) < width:
-        raise ValueError(f"{np.shape(samples)[-1] / rate:.2f} s of sound; legal is {window_s} s up")
+        seconds = len(onsets.times) / ONSET_RATE
+        raise ValueError(f"{seconds:.2f} s of onsets; legal is {window_s} s up")
     expected = expected_bpm.at(onsets.times) if isinstance(expected_bpm, Curve) else expected_bpm
     tempo = np.broadcast_to(np.asarray(expected, dtype=np.float64), onsets.times.shape)
     if not (tempo > 0).all():
@@ -323,8 +398,10 @@ def tempo_near(
 def _best_ratio(strength: Floats, beats: Floats, ratios: Floats) -> float:
     """Ratio whose beat, halved and divided, the onsets follow best; NaN at the edge of `ratios`."""
     half = np.exp(-1j * np.pi * np.outer(beats - beats[len(beats) // 2], ratios))
-    powers = [np.abs(strength @ half**exponent) ** 2 for exponent in HALVES]
-    power = np.sum(powers, axis=0)
+    wave, power = np.ones_like(half), np.zeros(len(ratios))
+    for step in np.diff((0, *HALVES)):
+        wave = wave * half**step
+        power += np.abs(strength @ wave) ** 2
     best = int(np.argmax(power))
     if best in (0, len(ratios) - 1):
         return float("nan")

@@ -4,16 +4,14 @@ Conventions
 -----------
 * `samples` and `rate` are as in `acoustics`: one (n,) or two (2, n) channels, full scale 1.0.
 * Sone and acum mean nothing without a level: `full_scale_db_spl` is the level in dB SPL of a sine
-  whose peak is full scale, in each channel. `full_scale_level` finds it from the playback level.
+  whose peak is full scale, in each channel; `acoustics.full_scale_level` finds it from the
+  playback level.
 * Free field. The standard knows one ear: two channels are judged each for itself, as through
   headphones; their loudness is the mean of both, their sharpness that of the mean loudness.
-* Sound is resampled to the 48 kHz of the standard's filters; what is not there at a low rate
-  (above 4 kHz at 8 kHz) has no loudness.
 * Silence has 0 sone and 3 phon (the standard's floor). Below AUDIBLE sone, sharpness is 0.
 
-Where this departs from the text of ISO 532-1: a band is filtered by the standard's own response but
-over the discrete Fourier transform, and kept at a lower rate where it is low; the nonlinear decay
-takes SUBSTEPS steps in half a millisecond, not 24; slopes are read from tables, not stepped.
+Where this departs from the text of ISO 532-1: the filters, as `third_octaves` says; the nonlinear
+decay takes SUBSTEPS steps in half a millisecond, not 24; slopes are read from tables, not stepped.
 `benchmarks/psychoacoustics.md` has what that costs.
 """
 
@@ -22,26 +20,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from math import gcd
 from typing import NamedTuple
 
 import numpy as np
-import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import signal
 
-from sonicrx_ml import zwicker
+from sonicrx_ml import third_octaves, zwicker
 from sonicrx_ml.acoustics import Curve, Floats, Samples
+from sonicrx_ml.third_octaves import RATE, TICK, WARM_UP, Single
 
-RATE = 48_000  # Hz, of the standard's filters
-RATES = (8_000, 192_000)  # Hz, legal
-TICK = 24  # samples: levels are read every half millisecond
-FRAME = 3 * 2**17  # samples filtered at a time, 8.2 s
-WARM_UP = 72_000  # of these samples are thrown away: the 25 Hz filter rings for a second
-HOP = FRAME - WARM_UP
-LEAST_S = 0.01  # of sound
-PEAK_LIMIT = 1000.0  # above it samples are integers or a broken file, not sound
 FADE_S = 0.01
 
 SUBSTEPS = 2  # of the nonlinear decay in a tick
@@ -57,8 +46,6 @@ LOUDEST = 64.0  # sone/Bark, above what 120 dB gives in any band
 LEVEL_STEP, REACH_STEP = 0.001, 0.002  # sone/Bark and Bark, of the tables of slopes
 LIMIT_DB = 120.0  # the corrections at low frequencies end there
 DIN_K = 0.11  # DIN 45692: .105 to .115, so that 1 kHz noise, a band wide, 60 dB, is 1 acum
-
-Single = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,14 +87,6 @@ class Varying:
         return float(self.acum.values[audible].mean()) if audible.any() else 0.0
 
 
-def full_scale_level(playback_db_spl: float, channels: int) -> float:
-    """Level in dB SPL, in each channel, of a full-scale sine when -23 LUFS is `playback_db_spl`.
-
-    By BS.1770-5 a full-scale sine of 997 Hz is 0 LUFS in two channels and -3.01 LUFS in one.
-    """
-    return playback_db_spl + 23.0 + 10 * float(np.log10(channels / 2))
-
-
 def phon(sone: ArrayLike) -> Floats:
     """Loudness level in phon; 3 at least (ISO 532-1)."""
     loud = np.asarray(sone, dtype=np.float64)
@@ -121,14 +100,14 @@ def stationary(samples: Samples, rate: int, *, full_scale_db_spl: float) -> Stat
     Both ends are faded over FADE_S, or the cut would be heard. Raises `ValueError` for a shape,
     rate, length or sample that is not legal, and for a third octave above 120 dB SPL.
     """
-    rows = _calibrated(samples, rate, full_scale_db_spl)
+    rows = third_octaves.pressures(samples, rate, full_scale_db_spl)
     count = rows.shape[1]
     window = signal.windows.tukey(count, min(1.0, 2 * FADE_S * RATE / count)).astype(np.float32)
     power = np.zeros((len(zwicker.FILTERS), len(rows)))
-    for spectrum in _spectra(rows * window):
+    for spectrum in third_octaves.spectra(rows * window):
         for band in range(len(power)):
-            kept = _band_pass(spectrum, band)[:, WARM_UP // _step(band) :]
-            power[band] += np.einsum("cn,cn->c", kept, kept) * _step(band)
+            kept = third_octaves.band_pass(spectrum, band)[:, WARM_UP // third_octaves.step(band) :]
+            power[band] += np.einsum("cn,cn->c", kept, kept) * third_octaves.step(band)
     core = _core((power / (window @ window)).astype(np.float32))
     pattern = _specific(core).mean(axis=1, dtype=np.float64)
     sone = float(_sones(core).mean())
@@ -143,7 +122,7 @@ def over_time(samples: Samples, rate: int, *, full_scale_db_spl: float) -> Varyi
     instant, its moment and its sum both under the temporal weighting of the loudness. Raises
     `ValueError` as `stationary` does.
     """
-    rows = _calibrated(samples, rate, full_scale_db_spl)
+    rows = third_octaves.pressures(samples, rate, full_scale_db_spl)
     core = _decay(_core_loudness(rows))
     sone = np.empty(core.shape[1:])
     moment = np.empty((core.shape[1], -(-core.shape[2] // OUTPUT)))
@@ -174,104 +153,14 @@ def _din_weights() -> Floats:
     return DIN_K * 0.1 * BARK * np.where(BARK > 15.8, steep, 1.0)
 
 
-# ---------------------------------------------------------------- third octaves
-
-
-def _calibrated(samples: Samples, rate: int, full_scale_db_spl: float) -> Single:
-    """Channels (c, n) at 48 kHz in units of 20 µPa."""
-    rows = np.atleast_2d(samples)
-    if rows.ndim != 2 or rows.shape[0] not in (1, 2):
-        raise ValueError(f"samples of shape {np.shape(samples)}; legal are (n,), (1, n) and (2, n)")
-    if not RATES[0] <= rate <= RATES[1]:
-        raise ValueError(f"rate {rate} Hz; legal are {RATES[0]} to {RATES[1]} Hz")
-    if rows.shape[1] < LEAST_S * rate:
-        raise ValueError(f"{rows.shape[1] / rate:.4f} s of sound; legal is {LEAST_S} s or more")
-    if not np.isfinite(rows).all():
-        raise ValueError("samples hold NaN or infinity; legal are finite values")
-    if (peak := float(np.abs(rows).max())) > PEAK_LIMIT:
-        raise ValueError(f"samples up to {peak:g}; full scale is 1.0, legal is up to {PEAK_LIMIT}")
-    if not np.isfinite(full_scale_db_spl):
-        raise ValueError(f"full_scale_db_spl {full_scale_db_spl}; legal are finite levels")
-    scaled = rows.astype(np.float32) * np.float32(np.sqrt(2) * 10 ** (full_scale_db_spl / 20))
-    if rate == RATE:
-        return scaled
-    common = gcd(rate, RATE)
-    return signal.resample_poly(scaled, RATE // common, rate // common, axis=1)
-
-
-def _spectra(rows: Single) -> Iterator[NDArray[np.complex64]]:
-    """Spectra (c, FRAME / 2 + 1) of frames that bring HOP new samples each; the last has zeros."""
-    count = -(-(rows.shape[1] + WARM_UP) // HOP)
-    padded = np.pad(rows, ((0, 0), (WARM_UP, count * HOP - rows.shape[1])))
-    for start in range(0, count * HOP, HOP):
-        yield scipy.fft.rfft(padded[:, start : start + FRAME])
-
-
-def _hertz(band: int) -> float:
-    return float(1000.0 * 10 ** ((band - 16) / 10))
-
-
-def _step(band: int) -> int:
-    """Samples at 48 kHz from one to the next that a band keeps: it keeps three times its centre."""
-    return max(s for s in (1, 2, 4, 8, 12, 24) if s == 1 or 6 * s * _hertz(band) <= RATE)
-
-
-@cache
-def _response(band: int) -> NDArray[np.complex64]:
-    """Response of a third-octave filter at the bins that the band keeps.
-
-    It is late by so much that of TICK samples the last falls on the tick, and that the smoothing,
-    which a step of `_step` makes faster by half of itself in each of three stages, is in time.
-    """
-    step = _step(band)
-    gain, *less = zwicker.FILTERS[band]
-    poles = np.array([1.0, -2.0, 1.0]) - np.pad(np.reshape(less, (3, 2)), ((0, 0), (1, 0)))
-    hz = np.arange(FRAME // (2 * step) + 1) * RATE / FRAME
-    sections = np.hstack([zwicker.NUMERATORS, poles])
-    late = (TICK - step + 1.5 * (step - 1)) / RATE
-    response = signal.freqz_sos(sections, worN=hz, fs=RATE)[1] * np.exp(-2j * np.pi * hz * late)
-    return (gain / step * response).astype(np.complex64)
-
-
-def _band_pass(spectrum: NDArray[np.complex64], band: int) -> Single:
-    """One frame of a third octave, (c, FRAME / step), of the frame's spectrum."""
-    response = _response(band)
-    return scipy.fft.irfft(spectrum[:, : len(response)] * response, FRAME // _step(band))
-
-
-@cache
-def _smoother(band: int) -> tuple[Single, Floats]:
-    """Three one-pole low-passes read once a tick: weights (TICK / step, 3) of the samples of this
-    tick and the two before, and the denominator of the recursion from tick to tick.
-    """
-    tau = 2 / (3 * min(_hertz(band), 1000.0))
-    count = TICK // _step(band)
-    pole = np.exp(-TICK / (count * RATE * tau))
-    one = (1 - pole) * pole ** np.arange(count)
-    taps = np.convolve(np.convolve(one, one), one)
-    weights = np.pad(taps, (0, 3 * count - len(taps))).reshape(3, count)[:, ::-1].T
-    return weights.astype(np.float32), np.poly(3 * [pole**count]).astype(np.float64)
-
-
-def _level(spectrum: NDArray[np.complex64], band: int) -> Floats:
-    """Smoothed power (c, FRAME / TICK) of a third octave at every tick, in (20 µPa)²."""
-    weights, recursion = _smoother(band)
-    squares = (_band_pass(spectrum, band) ** 2).reshape(len(spectrum), -1, len(weights))
-    drive = squares @ weights
-    smooth = drive[:, :, 0].astype(np.float64)
-    smooth[:, 1:] += drive[:, :-1, 1]
-    smooth[:, 2:] += drive[:, :-2, 2]
-    return signal.lfilter([1.0], recursion, smooth)
-
-
 # ---------------------------------------------------------------- core loudness
 
 
 def _core_loudness(rows: Single) -> Single:
     """Core loudness (20, c, ticks) in sone/Bark of channels (c, n)."""
     frames = []
-    for spectrum in _spectra(rows):
-        levels = [_level(spectrum, band) for band in range(len(zwicker.FILTERS))]
+    for spectrum in third_octaves.spectra(rows):
+        levels = [third_octaves.level(spectrum, band) for band in range(len(zwicker.FILTERS))]
         frames.append(_core(np.array(levels, dtype=np.float32)[:, :, WARM_UP // TICK :]))
     return np.concatenate(frames, axis=2)[:, :, : -(-rows.shape[1] // TICK)]
 

@@ -116,8 +116,12 @@ def pulse_clarity(samples: Samples, rate: int) -> float:
     The largest autocorrelation of the onset curve at such a lag, over that at lag 0; 0 for silence.
     """
     require(checked(samples, rate), rate, PULSE_LEAST_S)
-    onsets = onset_strength(samples, rate).values
-    spectrum = scipy.fft.rfft(onsets, 2 * len(onsets))
+    return clarity_of(onset_strength(samples, rate))
+
+
+def clarity_of(onsets: Curve) -> float:
+    """Pulse clarity of a sound whose onset curve is at hand."""
+    spectrum = scipy.fft.rfft(onsets.values, 2 * len(onsets.values))
     likeness = scipy.fft.irfft(np.abs(spectrum) ** 2)
     if likeness[0] <= 0:
         return 0.0
@@ -134,9 +138,15 @@ def breathing(
     what is faster than `high_hz`, is fitted with the sinusoid that its Hann-windowed spectrum is
     highest at. ValueError for silence.
     """
+    return breathing_of(momentary_loudness(samples, rate).values, low_hz=low_hz, high_hz=high_hz)
+
+
+def breathing_of(
+    level: Floats, *, low_hz: float = BREATH_HZ[0], high_hz: float = BREATH_HZ[1]
+) -> Breathing:
+    """Breathing of a sound whose momentary loudness in LUFS, every `STEP_S`, is at hand."""
     if not 0 < low_hz < high_hz <= 0.5 / MOMENTARY_S:
         raise ValueError(f"{low_hz} to {high_hz} Hz; legal are rising, 0 to {0.5 / MOMENTARY_S}")
-    level = momentary_loudness(samples, rate).values
     audible = np.flatnonzero(level > ABSOLUTE_GATE)
     steps = int(audible[-1] - audible[0] + 1) if len(audible) else 0
     if steps * STEP_S * low_hz < BREATHS:

@@ -22,8 +22,8 @@ Conventions
 -----------
 * `samples` is a float array (n,) or (2, n), full scale 1.0, at 8 to 192 kHz. No resampler is
   needed: a frame's spectrum is cut at 24 Bark (15.5 kHz), its envelopes are made at 16 to 32 kHz.
-* `full_scale_db_spl` is the level of a sine of peak 1.0 in one channel; `full_scale_level` gives it
-  from the level at which a -23 LUFS track is played. Both figures rise with it.
+* `full_scale_db_spl` is the level of a sine of peak 1.0 in one channel; from the level at which a
+  -23 LUFS track is played, `acoustics.full_scale_level` gives it. Both figures rise with it.
 * Each channel is one ear's. Two ears combine as the root of their mean square: ECMA-418-2's rule
   for binaural roughness.
 * Longer sounds are analysed in `excerpts` of 2 s, evenly spread from the first sample to the last;
@@ -54,7 +54,6 @@ LEVELS = (0, 200)  # dB SPL
 LOUDEST = 1000.0  # samples beyond are integers or noise of a broken file, not sound
 EXCERPT_S = 2.0
 EXCERPTS = 20
-REFERENCE_LUFS = -23.0  # the track whose playback level is stated
 PRESSURE = 2e-5  # Pa, 0 dB SPL
 
 CHANNELS = np.arange(1, 48) / 2  # Bark, centres
@@ -127,16 +126,6 @@ class Summary(NamedTuple):
 def summary(curve: Curve) -> Summary:
     """The three figures that stand for a curve."""
     return Summary(float(curve.values.mean()), *map(float, np.percentile(curve.values, (95, 90))))
-
-
-def full_scale_level(playback_db_spl: float, channels: int) -> float:
-    """`full_scale_db_spl` when a -23 LUFS track is played at `playback_db_spl`.
-
-    A full-scale sine in one channel is -3.01 LUFS (BS.1770-5). LUFS add the powers of the channels;
-    the 3.01 dB for two bring each ear of a track that is the same in both to the playback level.
-    """
-    peak_lufs = -3.0103 + 10.0 * np.log10(channels)
-    return float(playback_db_spl + peak_lufs - REFERENCE_LUFS)
 
 
 # ---------------------------------------------------------------- the two sensations

@@ -96,7 +96,7 @@ def root_mean(weights: Floats, values: Floats) -> Floats:
 def spearman(weights: Floats, values: Floats) -> Floats:
     """Rank correlation of the two columns, ties at their mean rank."""
     x, y = (_ranks(weights, column) for column in values.T)
-    total = weights.sum(axis=1, keepdims=True)
+    total = np.maximum(weights.sum(axis=1, keepdims=True), 1.0)  # a resample may have none of them
     x -= (weights * x).sum(axis=1, keepdims=True) / total
     y -= (weights * y).sum(axis=1, keepdims=True) / total
     spread = np.sqrt((weights * x**2).sum(axis=1) * (weights * y**2).sum(axis=1))

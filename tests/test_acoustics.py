@@ -132,6 +132,35 @@ def test_loudness_moves_with_gain(gain_db, rate):
     assert after - before == pytest.approx(gain_db, abs=1e-6)
 
 
+@pytest.mark.parametrize("rate", [8_000, 11_025, 48_000])
+def test_figures_of_one_weighting_are_those_of_the_functions(rate):
+    noise = np.random.default_rng(0).standard_normal((2, 70 * rate)) * np.geomspace(
+        1, 0.1, 70 * rate
+    )
+    weighted = acoustics.k_weighted(noise, rate)
+    filtered = signal.sosfilt(acoustics.k_weighting(rate), noise, axis=1)
+    whole = weighted.power(70.0)[0]
+    assert whole == pytest.approx((filtered**2).sum() / noise.shape[1], rel=1e-9)
+    assert weighted.integrated == acoustics.integrated_loudness(noise, rate)
+    assert weighted.range == acoustics.loudness_range(noise, rate)
+    assert weighted.max_momentary >= weighted.levels(0.4).values.max()
+
+
+@pytest.mark.parametrize(("channels", "full_scale_lufs"), [(1, -3.01), (2, 0.0)])
+def test_full_scale_level_follows_the_lufs_meter(channels, full_scale_lufs):
+    """BS.1770-5: a full-scale 997 Hz sine in one front channel is -3.01 LUFS."""
+    full = np.tile(np.sin(2 * np.pi * 997 * np.arange(RATE) / RATE), (channels, 1))
+    found = acoustics.integrated_loudness(full, RATE)
+    assert found == pytest.approx(full_scale_lufs, abs=0.01)
+    level = acoustics.full_scale_level(65.0, channels)
+    assert level == pytest.approx(65.0 + 23.0 + found, abs=0.01)
+
+
+def test_full_scale_level_is_of_one_channel_or_two():
+    with pytest.raises(ValueError, match="6 channels; legal are 1 and 2"):
+        acoustics.full_scale_level(65.0, 6)
+
+
 def test_silence_is_minus_infinity_and_never_nan():
     silence = np.zeros((2, 4 * RATE))
     assert acoustics.integrated_loudness(silence, RATE) == -np.inf

@@ -15,7 +15,6 @@ from sonicrx_ml import acoustics, pulse, tonality
 
 MODULES = (acoustics, pulse, tonality)
 ARGUMENTS = {
-    "window_power": {"window_s": acoustics.MOMENTARY_S},
     "tempo_near": {"expected_bpm": 72.0},
     "breathing": {"low_hz": 0.15},
 }
