@@ -106,10 +106,9 @@ def sampling(bundle: checkpoint.Bundle, repeats: int) -> list[Row]:
             rates = []
             for _ in range(repeats):
                 start = time.perf_counter()
-                ids = torch.stack(
-                    list(stream(bundle, plans, range(batch), SamplingConfig(guidance=guidance)))
-                )
-                rates.append(int((ids != 0).sum()) / (time.perf_counter() - start))
+                settled = stream(bundle, plans, range(batch), SamplingConfig(guidance=guidance))
+                written = sum(len(ids) for _, ids in settled)
+                rates.append(written / (time.perf_counter() - start))
             per_token[batch, guidance] = statistics.median(rates)
             rows.append(
                 Row(f"sampling, batch {batch}, guidance {guidance}", per_token[batch, guidance],
@@ -129,10 +128,9 @@ def uncached(bundle: checkpoint.Bundle, length: int = 256) -> float:
     composer = bundle.composer
     ids = torch.full((1, length), bundle.vocabulary.bar)
     conditions = torch.zeros(1, 1, len(composer.first), dtype=torch.long)  # type: ignore[arg-type]
-    palette = torch.zeros(1, len(canonical.FAMILIES))
     start = time.perf_counter()
     for end in range(1, length + 1):
-        composer(ids[:, :end], torch.zeros_like(ids[:, :end]), conditions, palette)
+        composer(ids[:, :end], torch.zeros_like(ids[:, :end]), conditions)
     return length / (time.perf_counter() - start)
 
 
