@@ -16,15 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonicrx_ml import acoustics, attributes, emotion, keys
+from sonicrx_ml.consonance import Consonance, consonance
+from sonicrx_ml.heard import Heard
 from sonicrx_ml.notes import DRUMS, Bars, Floats, Notes, TempoMap
 from sonicrx_ml.plan import BarPlan
 from sonicrx_ml.prescription import Prescription
+from sonicrx_ml.verdicts import phrase_means
 
 Sound: TypeAlias = tuple[NDArray[np.floating], int]
 """Samples (n,) or (2, n), full scale 1.0, and their rate in Hz."""
 
 SILENT_BELOW = -40.0  # LU re the target loudness; what is softer counts as silence [E]
 TEMPO_WINDOW_S = 16.0
+PHRASE = 4  # bars over which a listener hears density, register and the like [E]
 
 
 @dataclass(frozen=True)
@@ -110,53 +114,52 @@ class Case:
         bars = np.interp(ends, self.plan.seconds, np.arange(len(self.plan) + 1.0)) + beyond
         return float(np.max(bars[1] - bars[0]).clip(0.0))
 
+    # ------------------------------------------------------------ what it sounds like
+
+    @functools.cached_property
+    def consonance(self) -> Consonance:
+        """Of the chords of the notes; ValueError where there are none."""
+        return consonance(self.notes)
+
+    @functools.cached_property
+    def emotion(self) -> emotion.Emotion:
+        """Predicted emotion around each asked bar, from means over `PHRASE` bars."""
+        found, home = self.measured, self.played.transpose(self.key.to_canonical)
+        names = ("density", "dynamics", "articulation", "register")
+        pace, dynamics, articulation, register = (
+            phrase_means(found[name], PHRASE) for name in names
+        )
+        major = phrase_means(keys.local_modes(home, self.bars), PHRASE)
+        return emotion.predict(pace, dynamics, articulation, register, major)
+
     # ------------------------------------------------------------ on the sound
 
-    @property
-    def _sound(self) -> Sound:
+    @functools.cached_property
+    def heard(self) -> Heard:
         assert self.sound is not None, "rows on sound are judged only where there is a sound"
-        return self.sound
-
-    @property
-    def sound_seconds(self) -> float:
-        samples, rate = self._sound
-        return samples.shape[-1] / rate
+        asked = self.prescription
+        return Heard(*self.sound, asked.music_s, asked.playback_db_spl)
 
     @functools.cached_property
     def sound_tempo(self) -> Floats:
         """Felt tempo of each asked bar, heard within 8 % of the asked one; NaN where none is."""
-        samples, rate = self._sound
-        music = samples[..., : round(self.prescription.music_s * rate)]
-        window = min(TEMPO_WINDOW_S, music.shape[-1] / rate - 0.5)
+        heard = self.heard
+        window = min(TEMPO_WINDOW_S, heard.music.shape[-1] / heard.rate - 0.5)
         if window < TEMPO_WINDOW_S / 2:
             return np.full(len(self.plan), np.nan)
         centres = (self.plan.seconds[:-1] + self.plan.seconds[1:]) / 2
         quarters = self.plan.bpm * self.plan.bars.meters[0].felt_beat
         expected = acoustics.Curve(centres, quarters, "BPM")
-        heard = acoustics.tempo_near(music, rate, expected, window_s=window)
-        ratio = heard.values / expected.at(heard.times)
-        return self.plan.bpm * ratio[_nearest(heard.times, centres)]
-
-    @functools.cached_property
-    def loudness(self) -> float:
-        return acoustics.integrated_loudness(*self._sound)
-
-    @functools.cached_property
-    def true_peak(self) -> float:
-        return acoustics.true_peak(*self._sound)
-
-    @functools.cached_property
-    def power(self) -> Floats:
-        """K-weighted power of every 100 ms of the sound (BS.1770-5)."""
-        samples, rate = self._sound
-        return acoustics.window_power(samples, rate, acoustics.STEP_S)
+        found = acoustics.tempo_of(heard.onsets, expected, window_s=window)
+        ratio = found.values / expected.at(found.times)
+        return self.plan.bpm * ratio[_nearest(found.times, centres)]
 
     @functools.cached_property
     def final_silence(self) -> float:
         """Seconds at the end of the sound that stay 40 LU below the target loudness."""
-        audible = acoustics.lufs(self.power) > self.prescription.target_lufs + SILENT_BELOW
-        last = np.flatnonzero(audible).max(initial=-1)
-        return self.sound_seconds - acoustics.STEP_S * (float(last) + 1.0)
+        level = acoustics.lufs(self.heard.power)
+        last = np.flatnonzero(level > self.prescription.target_lufs + SILENT_BELOW).max(initial=-1)
+        return self.heard.seconds - acoustics.STEP_S * (float(last) + 1.0)
 
 
 def _quarters(tempo: TempoMap, seconds: Floats) -> Floats:

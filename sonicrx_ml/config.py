@@ -93,6 +93,8 @@ class EvaluateConfig:
     """Every prescription is composed once per seed."""
     sound: bool = False
     """Judge the rendered sound too."""
+    players: bool = True
+    """Render the best, median and worst track of every column into the page."""
     split: str = "test"
     order: int = 7
     """Tokens of the n-gram, the predicted one included."""

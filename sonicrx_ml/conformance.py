@@ -4,6 +4,10 @@
 compares, row by row of `tolerances.TOLERANCES`. It knows nothing of how the music was made, so any
 system's files can be judged. It says that a track is what was asked for, never that it works.
 
+Beside what was asked it reports whether the track is safe and what it sounds like (`qualities`).
+With `psychoacoustics` that takes some 5 s of processor time a minute of stereo, and without, almost
+nothing more: what is judged is the same.
+
 Curves are compared bar by bar, or as means over the bars of a row's `phrase`: they must be near,
 and where they are asked to move, move. `case` says how they are measured, `verdicts` what comes
 out.
@@ -11,6 +15,7 @@ out.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +26,7 @@ from sonicrx_ml.case import Case, Sound
 from sonicrx_ml.notes import Floats, MidiError, Notes, read_midi
 from sonicrx_ml.plan import BarPlan, plan
 from sonicrx_ml.prescription import Prescription
+from sonicrx_ml.qualities import QUALITIES
 from sonicrx_ml.statistics import spearman
 from sonicrx_ml.tolerances import CLEAR_MOVE, LEAST_MOVED, TOLERANCES, Tolerance, Value
 from sonicrx_ml.verdicts import (
@@ -38,11 +44,19 @@ FAR = 4.0  # tolerances off, from which `deviation` sees no difference
 SERIES_POINTS = 600  # at most, in the series of a report
 
 
-def judge(prescription: Prescription, midi: bytes | None, sound: Sound | None = None) -> Report:
+def judge(
+    prescription: Prescription,
+    midi: bytes | None,
+    sound: Sound | None = None,
+    *,
+    psychoacoustics: bool = False,
+) -> Report:
     """Hold a track against its prescription.
 
     midi : a Standard MIDI File; None leaves out its rows.
     sound : samples (n,) or (2, n), full scale 1.0, and their rate in Hz; None leaves out its rows.
+    psychoacoustics : also measure what takes long: loudness in sone, sharpness, roughness,
+        fluctuation strength, consonance.
     What cannot be judged (an unreadable or empty MIDI file, a sound that is no sound) gives a
     failed report that says why, with every asked attribute failed.
     """
@@ -52,10 +66,14 @@ def judge(prescription: Prescription, midi: bytes | None, sound: Sound | None = 
     failure = failure or _refusal(case, midi)
     given = {"notes": midi is not None or sound is None, "sound": sound is not None}
     verdicts, curves = [], []
-    for row in (row for row in TOLERANCES if given[row.where]):
+    for row in (row for row in (*TOLERANCES, *QUALITIES) if given[row.where]):
+        if row.on_request and not psychoacoustics:
+            continue
+        if row.second and midi is not None:
+            row = replace(row, tolerance=None)
         asked = row.asked(case)
-        realised = row.realised(case) if failure is None else None
-        verdicts.append(_verdict(row, row.is_asked(prescription), asked, realised))
+        realised, flag = _measured(row, case) if failure is None else (None, None)
+        verdicts.append(_verdict(row, case, asked, realised, flag))
         if isinstance(asked, np.ndarray):
             curves.append(_bar_curve(row, asked, realised))
     return Report(
@@ -64,7 +82,7 @@ def judge(prescription: Prescription, midi: bytes | None, sound: Sound | None = 
         verdicts=tuple(verdicts),
         bar_seconds=_plain_row(planned.seconds),
         curves=tuple(curves),
-        series=(_loudness_series(case),) if sound is not None and failure is None else (),
+        series=_series(case, psychoacoustics) if sound is not None and failure is None else (),
     )
 
 
@@ -110,16 +128,29 @@ def _refusal(case: Case, midi: bytes | None) -> str | None:
         return f"MIDI has no pitched notes within the {case.prescription.music_s:g} s asked"
     if case.sound is None:
         return None
-    samples, _ = case.sound
-    if case.sound_seconds < acoustics.SHORT_TERM_S:
-        return f"sound lasts {case.sound_seconds:.3f} s; legal are {acoustics.SHORT_TERM_S:g} s up"
+    samples, rate = case.sound
+    seconds = np.shape(samples)[-1] / rate
+    if seconds < acoustics.SHORT_TERM_S:
+        return f"sound lasts {seconds:.3f} s; legal are {acoustics.SHORT_TERM_S:g} s up"
     return None if np.isfinite(samples).all() else "sound has samples that are not numbers"
 
 
-def _verdict(row: Tolerance, is_asked: bool, asked: Value, realised: Value) -> Verdict:
+def _measured(row: Tolerance, case: Case) -> tuple[Value, str | None]:
+    """What is realised, and a warning; a quality that cannot be measured has only the warning."""
+    if row.section == "asked":
+        return row.realised(case), row.flag(case)
+    try:
+        return row.realised(case), row.flag(case)
+    except ValueError as error:
+        return None, f"not measured: {error}"
+
+
+def _verdict(
+    row: Tolerance, case: Case, asked: Value, realised: Value, flag: str | None
+) -> Verdict:
     error, moved = _error(row, asked, realised), _moved(row, asked, realised)
     outcome: Outcome
-    if not is_asked:
+    if not row.is_asked(case.prescription):
         outcome = "not asked"
     elif row.tolerance is None:
         outcome = "info"
@@ -136,9 +167,13 @@ def _verdict(row: Tolerance, is_asked: bool, asked: Value, realised: Value) -> V
         rule=row.rule,
         tolerance=row.tolerance,
         verdict=outcome,
-        limit=row.control is None,
+        limit=row.is_limit,
         source=row.source,
         moved=moved if moved is None else round(moved, 6),
+        section=row.section,
+        playback_db_spl=case.prescription.playback_db_spl if row.levelled else None,
+        extent="whole" if realised is None else row.extent(case),
+        flag=flag,
     )
 
 
@@ -225,10 +260,36 @@ def _spearman(asked: Floats, realised: Floats) -> float | None:
     return round(float(spearman(np.ones((1, len(pairs))), pairs)[0]), 6)
 
 
+def _series(case: Case, psychoacoustics: bool) -> tuple[Series, ...]:
+    """What is drawn over time: the loudness, and on request loudness in sone and sharpness."""
+    if not psychoacoustics:
+        return (_loudness_series(case),)
+    try:
+        heard = case.heard.loudness
+    except ValueError:  # its rows say why
+        return (_loudness_series(case),)
+    at = f"at {case.prescription.playback_db_spl:g} dB SPL"
+    return (
+        _loudness_series(case),
+        _second_means("loudness", f"sone {at}", heard.sone),
+        _second_means("sharpness", f"acum {at}", heard.acum),
+    )
+
+
+def _second_means(name: str, unit: str, curve: acoustics.Curve) -> Series:
+    """Means over so many seconds that SERIES_POINTS are enough; at least one second."""
+    step = max(1.0, np.ceil(curve.times[-1] / SERIES_POINTS))
+    second, at = np.unique(np.floor(curve.times / step), return_inverse=True)
+    values = np.bincount(at, curve.values) / np.bincount(at)
+    return Series(name, unit, None, _plain_row((second + 0.5) * step), _plain_row(values))
+
+
 def _loudness_series(case: Case) -> Series:
     """Short-term loudness (EBU Tech 3341), thinned out for long sounds."""
     width = round(acoustics.SHORT_TERM_S / acoustics.STEP_S)
-    values = acoustics.lufs(np.convolve(case.power, np.full(width, 1.0 / width), mode="valid"))
+    values = acoustics.lufs(
+        np.convolve(case.heard.power, np.full(width, 1.0 / width), mode="valid")
+    )
     times = acoustics.SHORT_TERM_S / 2 + acoustics.STEP_S * np.arange(len(values))
     step = -(-len(values) // SERIES_POINTS)
     return Series(

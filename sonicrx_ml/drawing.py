@@ -82,14 +82,18 @@ def picture(notes: Notes, report: Report | None = None) -> str:
     return _svg(panels, report, seconds, alone=True)
 
 
-def figures(report: Report, notes: Notes | None) -> tuple[str, str]:
-    """Two SVG elements for a page: notes and asked curves, and the others ("" where none is)."""
+def figures(report: Report, notes: Notes | None) -> tuple[str, str, str]:
+    """SVG elements for a page: notes and asked curves, the others, what it sounds like.
+
+    The last two are "" where there is nothing to draw.
+    """
     seconds = _seconds(report, notes)
-    asked, others = _panels(report, seconds)
+    asked, others, sounds = _panels(report, seconds)
     roll = [_roll(notes, seconds)] if notes is not None else []
     return (
         _svg([*roll, *asked], report, seconds),
         _svg(others, report, seconds) if others else "",
+        _svg(sounds, report, seconds) if sounds else "",
     )
 
 
@@ -207,17 +211,24 @@ def _note_paths(notes: Notes, scale: Scale, seconds: float) -> str:
     return "".join(paths)
 
 
-def _panels(report: Report, seconds: float) -> tuple[list[Panel], list[Panel]]:
-    """Panels of the asked attributes and of the others; a curve heard in sound joins its notes'."""
+def _panels(report: Report, seconds: float) -> tuple[list[Panel], list[Panel], list[Panel]]:
+    """Panels of the asked attributes, of the others and of the music's qualities.
+
+    A curve heard in sound joins its notes'. A series that is held to a level counts as asked.
+    """
     asked: list[Panel] = []
     others: list[Panel] = []
+    sounds: list[Panel] = []
     for curve in (c for c in report.curves if c.where == "notes"):
         heard = [c for c in report.curves if c.where == "sound" and c.attribute == curve.attribute]
-        wanted = report.row(curve.attribute).verdict in ("pass", "fail")
+        row = report.row(curve.attribute)
+        where = asked if row.verdict in ("pass", "fail") else others
         panel = _curve_panel(curve, heard, report, seconds)
         if panel is not None:
-            (asked if wanted else others).append(panel)
-    return asked + [_series_panel(series, seconds) for series in report.series], others
+            (sounds if row.section == "sound" else where).append(panel)
+    for series in report.series:
+        (sounds if series.asked is None else asked).append(_series_panel(series, seconds))
+    return asked, others, sounds
 
 
 def _curve_panel(

@@ -16,12 +16,12 @@ import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from rich.progress import track
@@ -46,6 +46,7 @@ KNOBS = ("tempo", "mode", "energy", "density", "polyphony", "register", "articul
 #: Energy of what the network alone chose: see `effects`.
 AS_COMPOSED, COMPOSED_BPM = "energy as composed", 80.0
 
+Side: TypeAlias = Literal["asked", "realised"]
 T = TypeVar("T")
 Made: TypeAlias = tuple[bytes, Report]
 """The MIDI of a track, and what the judge found."""
@@ -115,7 +116,7 @@ def run(
         for seed in seeds
         for entry, prescription in enumerate(suite)
     ]
-    done = dict(_read(out / f"{column.name}.jsonl"))
+    done = _read(out / f"{column.name}.jsonl")
     missing = [p for _, p in wanted if _key(column, p) not in done]
     missing.sort(key=lambda p: -p.felt_beats / p.felt_beats_per_bar)
     size = max(1, batch_size // column.takes)
@@ -169,20 +170,32 @@ def _midi_path(out: Path, column: Column, prescription: Prescription) -> Path:
     return out / column.name / f"{prescription.id}.mid"
 
 
-def _read(path: Path) -> Iterator[tuple[str, Report]]:
-    """Finished tracks by key; a line that was cut short by a kill is taken out of the file."""
+def _read(path: Path) -> dict[str, Report]:
+    """Finished tracks by key; a line that was cut short by a kill is taken out of the file.
+
+    Of a prescription only the last line counts, since its track replaced the earlier ones' MIDI.
+    """
     if not path.is_file():
-        return
+        return {}
     text = path.read_text()
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         path.write_text(whole)
-    for line in whole.splitlines():
-        row = json.loads(line)
-        yield row["key"], Report.from_dict(row["report"])
+    rows = [json.loads(line) for line in whole.splitlines()]
+    last = {row["report"]["prescription_id"]: row for row in rows}
+    return {row["key"]: Report.from_dict(row["report"]) for row in last.values()}
 
 
 # ---------------------------------------------------------------- figures
+
+
+def by_column(found: Mapping[str, Sequence[Judged]]) -> dict[str, dict[str, Any]]:
+    """Everything that is said of columns: their conformance, effects and failures."""
+    return {
+        "conformance": {name: figures(judged) for name, judged in found.items()},
+        "effects": {name: effects(judged) for name, judged in found.items()},
+        "failures": {name: failures(judged) for name, judged in found.items()},
+    }
 
 
 def figures(judged: Sequence[Judged]) -> dict[str, Estimate]:
@@ -227,9 +240,9 @@ def effects(judged: Sequence[Judged]) -> dict[str, dict[str, Estimate]]:
     `AS_COMPOSED` has not: it is the energy of the onsets per beat and of the register before
     transposition, played at `COMPOSED_BPM`, legato, at 0 dB.
     """
-    asked = {name: np.array([_level(j.report, name, "asked") for j in judged]) for name in KNOBS}
+    asked = {name: np.array([level(j.report, name, "asked") for j in judged]) for name in KNOBS}
     realised = {
-        name: _filled(np.array([_level(j.report, name, "realised") for j in judged]))
+        name: _filled(np.array([level(j.report, name, "realised") for j in judged]))
         for name in KNOBS
     }
     realised[AS_COMPOSED] = _filled(np.array([_composed_energy(j) for j in judged]))
@@ -360,23 +373,16 @@ def _bars(report: Report, attribute: str) -> Floats:
     return np.array(values, dtype=float)
 
 
-def _level(report: Report, attribute: str, side: str) -> float:
-    """What a whole track was asked, or became; mode as 0 (minor) or 1; NaN where there is none."""
-    row = report.find(attribute)
-    value = None if row is None else getattr(row, side)
-    if row is None or value is None or (side == "asked" and row.verdict == "not asked"):
-        return np.nan
-    return float(value == "major") if attribute == "mode" else float(value)
-
-
 def spill(judged: Sequence[Judged]) -> Estimate:
     """Mean over pairs of different knobs of |rank correlation| of one asked, the other realised.
 
     0 where knobs are independent. Its interval leans upward: an absolute value has no zero mean.
     """
-    levels = {side: [[_level(j.report, name, side) for name in KNOBS] for j in judged]
-              for side in ("asked", "realised")}  # fmt: skip
-    asked, realised = (np.array(levels[side], dtype=float) for side in ("asked", "realised"))
+    sides: tuple[Side, Side] = ("asked", "realised")
+    asked, realised = (
+        np.array([[level(j.report, name, side) for name in KNOBS] for j in judged], dtype=float)
+        for side in sides
+    )
     realised = np.column_stack([_filled(column) for column in realised.T])
     entries = [j.entry for j in judged]
     return bootstrap(np.column_stack([asked, realised]), _mean_spill, entries)
@@ -396,10 +402,19 @@ def _mean_spill(weights: Floats, values: Floats) -> Floats:
     return np.divide(total, told.sum(axis=0), out=found[0], where=told.any(axis=0))
 
 
+def level(report: Report, attribute: str, side: Side) -> float:
+    """What a whole track was asked, or became; mode as 0 (minor) or 1; NaN where there is none."""
+    row = report.find(attribute)
+    value = None if row is None else getattr(row, side)
+    if row is None or value is None or (side == "asked" and row.verdict == "not asked"):
+        return np.nan
+    return float(value == "major") if attribute == "mode" else float(value)
+
+
 def failures(judged: Sequence[Judged]) -> dict[str, str]:
     """Why tracks failed, by the name of their file: in a suite, the prescription's id."""
     return {j.midi.stem: j.report.failure for j in judged if j.report.failure}
 
 
-__all__ = ["Column", "Judged", "Made", "composer_column", "effects", "failures", "figures", "run",
-           "spill", "spread"]  # fmt: skip
+__all__ = ["Column", "Judged", "Made", "by_column", "composer_column", "effects", "failures",
+           "figures", "level", "run", "spill", "spread"]  # fmt: skip

@@ -15,7 +15,7 @@ Tracks that failed are left out here, since they have no music; conformance coun
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,15 @@ def measure(judged: Sequence[Judged], real: Yardstick) -> dict[str, Any]:
         shared = [novelty.shared(grid, real.index) for grid in grids]
         found["novelty"] = novelty.figures(shared, real.shared, entries)
     return found | _diversity(entries, grids)
+
+
+def by_column(
+    found: Mapping[str, Sequence[Judged]], prepared: Path, split: str, cache: Path
+) -> dict[str, dict[str, Any]]:
+    """The dictionary of every column, and as `real` that of the split's own pieces."""
+    real = yardstick(prepared, split, cache)
+    measured = {name: measure(judged, real) for name, judged in found.items()}
+    return {"real": yardstick_figures(real)} | measured
 
 
 def yardstick_figures(real: Yardstick) -> dict[str, Any]:

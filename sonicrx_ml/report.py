@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from sonicrx_ml.drawing import FIGURE_STYLE, LEFT, RIGHT, WIDTH, clock, figures
 from sonicrx_ml.notes import Notes
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.tolerances import LEAST_MOVED
-from sonicrx_ml.verdicts import RING_S, BarCurve, Report, Verdict, phrase_means
+from sonicrx_ml.verdicts import RING_S, BarCurve, Report, Section, Verdict, phrase_means
 
 SIGNS = {"pass": "✓", "fail": "✗", "not asked": "–", "info": "ℹ"}
 WORDING = (
@@ -48,6 +49,7 @@ td.verdict{white-space:nowrap;font-weight:600}
 .pass{color:var(--pass)}.fail{color:var(--fail)}
 tr.open,tr.open th{color:var(--soft)}tr.open td.verdict{font-weight:400}
 details{margin:1rem 0}summary{cursor:pointer;font-weight:600}
+.flag{display:block;color:var(--fail);white-space:normal;font-weight:400}
 pre{background:var(--card);padding:.8rem;border-radius:6px;overflow-x:auto}
 @media print{body{max-width:none;padding:0}audio,.head{display:none}}
 """
@@ -90,6 +92,8 @@ def write_html(
         _player(audio, mime),
         _figures(report, notes),
         _table(report),
+        _safety(report),
+        _sounds(report),
         _definitions(report),
         _prescription(prescription),
         f"<p class='note soft'>{escape(WORDING)}</p>",
@@ -151,7 +155,7 @@ def _player(audio: bytes | None, mime: str) -> str:
 
 
 def _figures(report: Report, notes: Notes | None) -> str:
-    asked, others = figures(report, notes)
+    asked, others, _ = figures(report, notes)
     parts = [
         "<h2>Asked against realised</h2>",
         f"<div class='scroll'>{asked}</div>",
@@ -168,23 +172,75 @@ def _figures(report: Report, notes: Notes | None) -> str:
 
 
 def _table(report: Report) -> str:
+    return (
+        f"<h2>Verdicts</h2>{_verdicts(report, 'asked')}<p><small>In brackets: filled in by the "
+        "planner, not asked. A limit holds for every track and does not count as asked. Moves: of "
+        "the movement that a curve clearly asks for, the share that is made.</small></p>"
+    )
+
+
+def _safety(report: Report) -> str:
+    rows = _verdicts(report, "safety")
+    return rows and (
+        f"<h2>Safety</h2>{rows}<p><small>Limits for every track, and figures without a limit; they "
+        f"do not count as asked. {_level(report)}</small></p>"
+    )
+
+
+def _verdicts(report: Report, section: Section) -> str:
+    """A table of the rows of a section; "" where there is none."""
     names = ("attribute", "measured on", "asked", "realised", "off by", "allowed", "verdict")
-    head = "".join(f"<th scope='col'>{name}</th>" for name in names)
     rows = []
-    for verdict in report.verdicts:
+    for verdict in (v for v in report.verdicts if v.section == section):
         attribute, *cells, outcome = (escape(cell) for cell in _cells(report, verdict))
         style = "" if verdict.verdict in ("pass", "fail") else " class='open'"
         rows.append(
-            f"<tr{style}><th scope='row'>{attribute}</th>"
+            f"<tr{style}><th scope='row'>{attribute}{_flag(verdict)}</th>"
             + "".join(f"<td>{cell}</td>" for cell in cells)
             + f"<td class='verdict {verdict.verdict.split()[0]}'>{outcome}</td></tr>"
         )
+    return _grid(names, rows)
+
+
+def _grid(names: Sequence[str], rows: Sequence[str]) -> str:
+    head = "".join(f"<th scope='col'>{name}</th>" for name in names)
     body = "\n".join(rows)
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<div class='scroll'>{table}</div>" if rows else ""
+
+
+def _flag(verdict: Verdict) -> str:
+    return f"<small class='flag'>⚠ {escape(verdict.flag)}</small>" if verdict.flag else ""
+
+
+def _sounds(report: Report) -> str:
+    """What the music sounds like: figures that are reported, not judged."""
+    rows = [
+        f"<tr><th scope='row'>{escape(v.attribute)}{_flag(v)}</th><td>{v.where}</td>"
+        f"<td>{escape(_realised(report, v))}</td><td>{escape(v.extent)}</td>"
+        f"<td><small>{escape(v.source)}</small></td></tr>"
+        for v in report.verdicts
+        if v.section == "sound"
+    ]
+    if not rows:
+        return ""
+    table = _grid(("quality", "measured on", "figure", "of the music", "how"), rows)
+    drawn = figures(report, None)[2]
+    curves = f"<details><summary>Over time</summary><div class='scroll'>{drawn}</div></details>"
     return (
-        f"<h2>Verdicts</h2><div class='scroll'><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div><p><small>In brackets: filled in by the planner, not "
-        "asked. A limit holds for every track and does not count as asked. Moves: of the movement "
-        "that a curve clearly asks for, the share that is made.</small></p>"
+        f"<h2>What it sounds like</h2>{table}<p><small>Reported, not judged. Happy, sad, scary and "
+        "peaceful are what listeners would say that the music expresses (1-7), not what it does to "
+        f"them. {_level(report)}</small></p>{curves if drawn else ''}"
+    )
+
+
+def _level(report: Report) -> str:
+    """The playback level that figures of the report assume; "" where none does."""
+    levels = {v.playback_db_spl for v in report.verdicts if v.playback_db_spl is not None}
+    return "".join(
+        f"Sone, phon, acum, asper, vacil, dBA and hours a week assume that a track of -23 LUFS is "
+        f"played at {level:g} dB SPL."
+        for level in levels
     )
 
 
@@ -193,6 +249,7 @@ def _definitions(report: Report) -> str:
         f"<tr><th scope='row'>{escape(v.attribute)}</th><td>{v.where}</td>"
         f"<td>{escape(_allowed(v))}</td><td>{escape(v.source)}</td></tr>"
         for v in report.verdicts
+        if v.section != "sound"  # those stand with their figures
     )
     return (
         "<details><summary>Definitions and tolerances</summary><p><small>[E] marks an engineering "
@@ -214,23 +271,22 @@ def summary(report: Report) -> str:
         ("attribute", "on", "asked", "realised", "off by", "allowed", "verdict")
     ]
     rows += [_cells(report, v) for v in report.verdicts if v.verdict in ("pass", "fail")]
+    flagged = [v for v in report.verdicts if v.flag and v.section != "sound"]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     lines = [
         "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[6]])
         for row in rows
     ]
     met = f"{len(report.met)} of {len(report.asked)} asked attributes met ({report.score:.0%})"
+    lines += [f"! {v.attribute} ({v.where}): {v.flag}" for v in flagged]
     return "\n".join([*lines, f"Not judged: {report.failure}" if report.failure else met])
 
 
 def _cells(report: Report, verdict: Verdict) -> tuple[str, ...]:
     """The seven cells of a row, as text."""
-    asked, realised = _shown(verdict.asked), _shown(verdict.realised)
-    for curve in report.curves:
-        if (curve.attribute, curve.where) == (verdict.attribute, verdict.where):
-            asked, realised = _ends(curve)
-    unit = f" {verdict.unit}" if verdict.unit not in ("", "0-1", "ratio") else ""
-    asked = asked + unit * (verdict.asked is not None)
+    curve = report.curve(verdict.attribute, verdict.where)
+    asked = _ends(curve)[0] if curve else _shown(verdict.asked)
+    asked = asked + _unit(verdict) * (verdict.asked is not None)
     if verdict.verdict == "not asked" and verdict.asked is not None:
         asked = f"({asked})"
     limit = " (limit)" if verdict.limit else ""
@@ -238,11 +294,25 @@ def _cells(report: Report, verdict: Verdict) -> tuple[str, ...]:
         verdict.attribute + limit,
         verdict.where,
         asked,
-        realised + unit * (verdict.realised is not None),
+        _realised(report, verdict),
         _off(verdict),
         _allowed(verdict),
         f"{SIGNS[verdict.verdict]} {verdict.verdict}",
     )
+
+
+def _unit(verdict: Verdict) -> str:
+    return f" {verdict.unit}" if verdict.unit not in ("", "0-1", "1-7", "ratio") else ""
+
+
+def _realised(report: Report, verdict: Verdict) -> str:
+    """What was measured, with its unit and the playback level that it assumes."""
+    if verdict.realised is None:
+        return "–"
+    curve = report.curve(verdict.attribute, verdict.where)
+    text = (_ends(curve)[1] if curve else _shown(verdict.realised)) + _unit(verdict)
+    level = verdict.playback_db_spl
+    return text if level is None else f"{text} at {level:g} dB SPL"
 
 
 def _ends(curve: BarCurve) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The results of an evaluation as `results.json` and, for readers, as Markdown tables.
+"""The results of an evaluation, for readers, as Markdown tables.
 
 A cell is a figure with its 95 % interval, then how many independent samples (prescriptions, works)
 stand behind it. The sentences above a table say what its figures can and cannot show.
@@ -6,11 +6,10 @@ stand behind it. The sentences above a table say what its figures can and cannot
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from sonicrx_ml import published
 from sonicrx_ml.statistics import Estimate
 
 COLUMNS_NOTE = """\
@@ -19,15 +18,18 @@ asked tonic, the program of each family, articulation, dynamics (which make up f
 notes lack) and the end, to which the last sound is held. So tempo, meter and duration are exact in
 every column by writing. The column `raw` is bound only by the grammar of tokens: it leaves out the
 rules on palette, bars, register, scale, cadence and endings."""
+TRACKS_NOTE = """\
+The column `tracks` is another system's: nothing in it was written, performed or chosen by ours."""
 PUBLISHED_NOTE = """\
-The published figures are from other data, another protocol and text prompts; tempo and key are
-written here rather than composed."""
+The published figures are from other data, another protocol and text prompts."""
 EFFECTS_NOTE = """\
-Rank correlation over tracks, asked (rows) to realised. Mode in the column `raw` is the network's
-own: the transposition to the asked tonic is written, but the mode is estimated among all 24 keys,
-which no transposition changes. Tempo is written in every column, and so are the articulation and
-the velocities, which the realised energy has in it. `energy as composed` has none of them, nor the
-transposition: it is that of onsets per beat and register alone, in `raw` the network's own."""
+Rank correlation over tracks, asked (rows) to realised: the diagonal is control, what lies beside it
+is how much one knob moves another. The mode is estimated among all 24 keys, which no transposition
+changes. `energy as composed` is that of onsets per beat and register alone, played at 80 BPM."""
+COLUMNS_EFFECTS_NOTE = """\
+Mode in the column `raw` is the network's own, since what is written is the transposition. Tempo is
+written in every column, and so are the articulation and the velocities, which the realised energy
+has in it; `energy as composed` has none of them: in `raw` it is the network's own."""
 LIKENESS_NOTE = """\
 Beside the pieces of the test split, without tempo and in C major or A minor. Overlap area is 1
 where generated pieces lie among real ones as these lie among themselves (Yang & Lerch 2020); AUC is
@@ -39,27 +41,10 @@ The conditions that the composer is told are computed from the notes being predi
 the n-gram is therefore that of the composer told nothing, as the n-gram is, and what being told
 adds is what the prescription is worth. Intervals are over works."""
 
-#: The best figures that others publish, and whose they are.
-PUBLISHED = {
-    "attributes met (ASA)": "0.776 MuseCoco",
-    "tempo bin (TB)": "0.397 Text2midi",
-    "tempo bin or neighbour (TBT)": "0.658 Text2midi",
-    "key and mode (CK)": "0.336 Text2midi",
-    "key or relative (CKD)": "0.356 Text2midi",
-    "polyphony over bars (rho)": "0.88 MuseMorphose",
-}
 
-
-def write(out: Path, results: Mapping[str, Any]) -> Path:
-    """Write `results.json` and `results.md`; returns the path of the latter.
-
-    The parts of the results, none of them required, are `about` (any JSON values), `likelihood`
-    (see there), and by column `conformance` (`figures`), `effects`, `likeness` and `failures`.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(results, indent=1, default=Estimate.to_dict, allow_nan=False)
-    (out / "results.json").write_text(text + "\n")
-    parts: dict[str, Callable[[Any], list[str]]] = {
+def page(parts: Mapping[str, Any]) -> str:
+    """A Markdown page of the parts of some results (see `results`), none of them required."""
+    sections: dict[str, Callable[[Any], list[str]]] = {
         "about": _about_lines,
         "likelihood": _likelihood_lines,
         "conformance": _conformance_lines,
@@ -67,10 +52,8 @@ def write(out: Path, results: Mapping[str, Any]) -> Path:
         "likeness": _likeness_lines,
         "failures": _failure_lines,
     }
-    blocks = [lines(results[name]) for name, lines in parts.items() if results.get(name)]
-    page = out / "results.md"
-    page.write_text("\n\n".join("\n".join(block) for block in blocks) + "\n")
-    return page
+    blocks = [lines(parts[name]) for name, lines in sections.items() if parts.get(name)]
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
 def _about_lines(about: Mapping[str, Any]) -> list[str]:
@@ -90,11 +73,21 @@ def _likelihood_lines(found: Mapping[str, Any]) -> list[str]:
 def _conformance_lines(columns: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
     names = dict.fromkeys(name for column in columns.values() for name in column)
     rows = [
-        [name, *(_cell(column.get(name)) for column in columns.values()), PUBLISHED.get(name, "")]
+        [
+            name,
+            *(_cell(column.get(name)) for column in columns.values()),
+            "; ".join(published.beside(name)),
+        ]
         for name in names
     ]
-    notes = [COLUMNS_NOTE, "", PUBLISHED_NOTE, ""]
+    listed = (f"- {note}" for note in published.notes())
+    notes = [columns_note(columns), "", PUBLISHED_NOTE, "", *listed, ""]
     return ["## Conformance", "", *notes, *table(["figure", *columns, "published"], rows)]
+
+
+def columns_note(columns: Collection[str]) -> str:
+    """What the columns have in common."""
+    return TRACKS_NOTE if "tracks" in columns else COLUMNS_NOTE
 
 
 def _cell(estimate: Estimate | None) -> str:
@@ -102,7 +95,8 @@ def _cell(estimate: Estimate | None) -> str:
 
 
 def _effects_lines(columns: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> list[str]:
-    lines = ["## What moves what", "", EFFECTS_NOTE]
+    about = [EFFECTS_NOTE, COLUMNS_EFFECTS_NOTE] if "tracks" not in columns else [EFFECTS_NOTE]
+    lines = ["## What moves what", "", *about]
     for name, effects in columns.items():
         rows = [[knob, *row.values()] for knob, row in effects.items()]
         realised = dict.fromkeys(name for row in effects.values() for name in row)
@@ -139,4 +133,4 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
     return ["| " + " | ".join(map(str, cells)) + " |" for cells in lines]
 
 
-__all__ = ["table", "write"]
+__all__ = ["columns_note", "page", "table"]

@@ -21,19 +21,19 @@ from typing import TypeAlias
 import numpy as np
 import pretty_midi
 
-from sonicrx_ml.case import Case
+from sonicrx_ml.case import PHRASE, Case
 from sonicrx_ml.notes import DRUMS, Floats
 from sonicrx_ml.palette import PALETTE
 from sonicrx_ml.prescription import OPEN_METER, TONICS, Prescription
-from sonicrx_ml.verdicts import RING_S, Rule, Where
+from sonicrx_ml.verdicts import RING_S, Rule, Section, Where
 
 Value: TypeAlias = float | str | tuple[str, ...] | Floats | None
 
-PHRASE = 4  # bars over which a listener hears density, register and the like [E]
 CLEAR_MOVE = 2.0  # tolerances: a flat track is then off by one at both ends
 LEAST_MOVED = 0.5  # of the asked movement: nearer to it than to a flat track [E]
 TRUE_PEAK_CEILING = -1.0  # dBTP, EBU R 128
 LONGEST_SILENCE = 2.0  # bars [E]
+SOUND_TEMPO = 4.0  # % [E]
 
 _NAME_OF_PROGRAM = {program: name for name, (program, _) in PALETTE.items()}
 
@@ -49,13 +49,28 @@ class Tolerance:
     tolerance: float | None
     """Largest error that passes; None: reported without a verdict."""
     control: str | None
-    """The control that asks for it; None: a limit that holds for every track."""
+    """The control that asks for it; None: a limit, or a figure, for every track."""
     asked: Callable[[Case], Value]
     realised: Callable[[Case], Value]
     source: str
     """Where definition and tolerance come from; [E] marks an engineering choice."""
     phrase: int = 1
     """Curves: bars over which they are averaged before they are compared."""
+    section: Section = "asked"
+    levelled: bool = False
+    """Whether the figure hangs on the playback level."""
+    on_request: bool = False
+    """Whether it takes so long that it is measured only when psychoacoustics are asked for."""
+    second: bool = False
+    """A second opinion: it has a verdict only where there are no notes to give the first."""
+    extent: Callable[[Case], str] = lambda case: "whole"
+    flag: Callable[[Case], str | None] = lambda case: None
+    """A warning about what was measured."""
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether it holds for every track, asked or not."""
+        return self.control is None and self.tolerance is not None
 
     def is_asked(self, prescription: Prescription) -> bool:
         """Open controls are None; a final silence of 0 s is none."""
@@ -108,6 +123,29 @@ def instrument_name(program: int) -> str:
     return name or pretty_midi.program_to_instrument_name(program).lower()
 
 
+def _tempo_disagreement(case: Case) -> str | None:
+    """Notes and sound apart by more than the sound's own tolerance, in the median bar."""
+    if len(case.notes) == 0:
+        return None
+    ratio = case.sound_tempo / case.measured["tempo"]
+    ratio = ratio[np.isfinite(ratio)]
+    if len(ratio) == 0:
+        return "no tempo heard"
+    if abs(np.median(ratio) - 1.0) <= SOUND_TEMPO / 100.0:
+        return None
+    return f"the notes say {np.nanmean(case.measured['tempo']):.1f} BPM"
+
+
+def _key_disagreement(case: Case) -> str | None:
+    wrong = len(case.notes) and case.heard.key.tonic != case.key.tonic
+    return f"the notes say {TONICS[case.key.tonic]}" if wrong else None
+
+
+def _mode_disagreement(case: Case) -> str | None:
+    wrong = len(case.notes) and case.heard.key.mode != case.key.mode
+    return f"the notes say {case.key.mode}" if wrong else None
+
+
 # fmt: off
 TOLERANCES: tuple[Tolerance, ...] = (
     Tolerance("duration", "notes", "s", "within", 0.5, "duration_s",
@@ -149,16 +187,24 @@ TOLERANCES: tuple[Tolerance, ...] = (
               lambda case: LONGEST_SILENCE, lambda case: case.longest_silence,
               "unasked rest before the last release; [E] longer ones sound like the end"),
     Tolerance("duration", "sound", "s", "rings on", 0.5, "duration_s",
-              lambda case: case.prescription.duration_s, lambda case: case.sound_seconds,
+              lambda case: case.prescription.duration_s, lambda case: case.heard.seconds,
               "length of the file; [E] under a beat at calm tempi; the end may ring 3 s"),
-    Tolerance("tempo", "sound", "BPM", "within %", 4.0, "tempo",
+    Tolerance("tempo", "sound", "BPM", "within %", SOUND_TEMPO, "tempo",
               lambda case: case.target("tempo"), lambda case: case.sound_tempo,
-              "search within 8 % over 16 s; [E] twice the noticeable, since soft onsets blur it"),
+              "search within 8 % over 16 s; [E] twice the noticeable, since soft onsets blur it",
+              flag=_tempo_disagreement),
+    Tolerance("key", "sound", "", "same", 0.0, "key",
+              lambda case: case.prescription.key, lambda case: TONICS[case.heard.key.tonic],
+              "tonic, of the spectrum (Gómez 2006; Albrecht & Shanahan 2013); beside the notes a "
+              "second opinion without a verdict", second=True, flag=_key_disagreement),
+    Tolerance("mode", "sound", "", "same", 0.0, "mode",
+              lambda case: case.plan.mode, lambda case: case.heard.key.mode,
+              "as the key on sound", second=True, flag=_mode_disagreement),
     Tolerance("loudness", "sound", "LUFS", "within", 1.0, "target_lufs",
-              lambda case: case.prescription.target_lufs, lambda case: case.loudness,
+              lambda case: case.prescription.target_lufs, lambda case: case.heard.integrated,
               "integrated, ITU-R BS.1770-5; EBU R 128 allows 1 LU where .5 is not practicable"),
     Tolerance("true peak", "sound", "dBTP", "at most", 0.0, None,
-              lambda case: TRUE_PEAK_CEILING, lambda case: case.true_peak,
+              lambda case: TRUE_PEAK_CEILING, lambda case: case.heard.true_peak,
               "ITU-R BS.1770-5 annex 2; ceiling of EBU R 128"),
     Tolerance("final silence", "sound", "s", "at least", RING_S, "final_silence_s",
               lambda case: case.prescription.final_silence_s, lambda case: case.final_silence,

@@ -19,6 +19,7 @@ from sonicrx_ml.notes import Floats
 Where = Literal["notes", "sound"]
 Rule = Literal["within", "within %", "at most", "at least", "rings on", "same", "same set"]
 Outcome = Literal["pass", "fail", "not asked", "info"]
+Section = Literal["asked", "safety", "sound"]
 
 RING_S = 3.0  # that the last sound may ring on beyond its release [E]
 
@@ -44,6 +45,14 @@ class Verdict:
     moved: float | None = None
     """Share of the asked movement that a curve makes: 1 all, 0 none, below 0 the other way; None
     where no clear movement is asked."""
+    section: Section = "asked"
+    """What the row is about: what was asked, what is safe, what the music sounds like."""
+    playback_db_spl: float | None = None
+    """Level at which a -23 LUFS track is taken to be played; None where the figure needs none."""
+    extent: str = "whole"
+    """How much was measured: the whole, or excerpts as "20 x 2 s"."""
+    flag: str | None = None
+    """A warning: notes and sound disagree, a model's range is left, nothing could be measured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from hydra import compose, initialize_config_dir
 
-from sonicrx_ml import evaluation, goals, tables
+from sonicrx_ml import evaluation, goals
 from sonicrx_ml.config import EvaluateConfig, plain, register
 from sonicrx_ml.conformance import judge
 from sonicrx_ml.evaluation import Column, effects, figures, run
@@ -20,11 +20,13 @@ from sonicrx_ml.notes import Notes, read_midi, write_midi
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import TONICS, Prescription
 from sonicrx_ml.sampling import SamplingConfig
-from sonicrx_ml.statistics import bootstrap
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-ENTRIES = yaml.safe_load((CONFIGS / "suite/core.yaml").read_text())["prescriptions"]
-DESIGN = ENTRIES[:72]
+SUITES = {
+    name: yaml.safe_load((CONFIGS / f"suite/{name}.yaml").read_text())["prescriptions"]
+    for name in ("core", "full")
+}
+DESIGN, FULL = SUITES["core"][:72], SUITES["full"][:216]
 
 # ---------------------------------------------------------------- conformance figures
 
@@ -204,31 +206,26 @@ def test_spread_keeps_first_and_last():
     assert evaluation.spread("abc", 0) == evaluation.spread("abc", 7) == ["a", "b", "c"]
 
 
-def test_results_are_json_and_tables(tmp_path):
-    judged = run(PLAIN, column(obedient), tmp_path)
-    results = {
-        "about": {"seeds": [1]},
-        "conformance": {"a": figures(judged), "b": {"failed": bootstrap([0.0, 1.0])}},
-        "effects": {"a": effects(judged)},
-        "failures": {"a": {}, "b": {"abc": "MIDI no notes"}},
-    }
-    page = tables.write(tmp_path, results).read_text()
-    assert "| attributes met (ASA) | 1 [1, 1] (4) |  | 0.776 MuseCoco |" in page
-    assert "| failed | 0 [0, 0] (4) | 0.5 [0, 1] (2) |  |" in page
-    assert "| b | abc | MIDI no notes |" in page
-    before, _, after = page.partition("| figure |")
-    assert "other data, another protocol and text prompts" in before.replace("\n", " ")
-    assert "energy as composed" in after
-    read = json.loads((tmp_path / "results.json").read_text())
-    assert read["conformance"]["a"]["failed"] == {"value": 0.0, "low": 0.0, "high": 0.0, "n": 4}
+def test_a_folder_holds_the_tracks_of_one_state(tmp_path):
+    """A, then B, then A again: the MIDI files are B's, so A's are made again."""
+    made = []
+
+    def make(prescription):
+        made.append(prescription)
+        return obedient(prescription)
+
+    for identity, count in (("A", 2), ("B", 4), ("A", 6), ("A", 6)):
+        run(PLAIN[:2], column(make, identity=identity), tmp_path)
+        assert len(made) == count
 
 
-# ---------------------------------------------------------------- the suite
+# ---------------------------------------------------------------- the suites
 
 
-def test_every_entry_is_a_legal_prescription():
-    prescriptions = [Prescription.from_dict(entry) for entry in ENTRIES]
-    assert len({p.id for p in prescriptions}) == len(ENTRIES) == 81
+@pytest.mark.parametrize(("name", "count"), [("core", 81), ("full", 225)])
+def test_every_entry_is_a_legal_prescription(name, count):
+    prescriptions = [Prescription.from_dict(entry) for entry in SUITES[name]]
+    assert len({p.id for p in prescriptions}) == len(prescriptions) == count
 
 
 def composed(*overrides):
@@ -239,7 +236,7 @@ def composed(*overrides):
 
 def test_the_config_holds_the_suite_and_the_columns():
     cfg = composed("seeds=[1,2]")
-    assert cfg.suite.prescriptions == ENTRIES
+    assert cfg.suite.prescriptions == SUITES["core"]
     assert {name: (s.masked, s.best_of) for name, s in cfg.columns.items()} == {
         "raw": (False, 1),
         "masked": (True, 1),
@@ -277,20 +274,89 @@ def test_the_design_is_balanced():
     assert Counter(np.sign(np.diff(tempi)[:, 0])) == {0: 24, 1: 24, -1: 24}
 
 
-def test_no_control_of_the_design_gives_another_away():
+def motion(value):
+    """How a curve moves: held, rising, falling or arched."""
+    if not isinstance(value, list):
+        return "held"
+    if isinstance(value[0], list):
+        (_, start), (_, top), (_, end) = value
+        assert start == end < top
+        return "arched"
+    return "rising" if value[1] > value[0] else "falling"
+
+
+def test_the_full_design_is_balanced():
+    moves: Counter[tuple[str, str]] = Counter()
+    for goal in goals.goal_names():
+        dealt = [e for e in FULL if e["goal"] == goal]
+        assert Counter((e["key"], e["mode"]) for e in dealt) == {
+            (key, mode): 1 for key in TONICS for mode in ("major", "minor")
+        }
+        assert Counter(e["duration_s"] for e in dealt) == dict.fromkeys(
+            (30, 45, 60, 90, 120, 180), 4
+        )
+        assert Counter(e["meter"] for e in dealt) == {"4/4": 9, "3/4": 6, "6/8": 5, "2/4": 4}
+        assert set(Counter(tuple(e["instruments"]) for e in dealt).values()) == {1}
+        assert Counter(len(e["instruments"]) for e in dealt) == {1: 6, 2: 6, 3: 6, 4: 6}
+        assert Counter(motion(e["tempo"]) for e in dealt) == dict.fromkeys(MOTIONS, 6)
+        found = {move for e in dealt for move in moved(e)}
+        assert len(found) == 18, "every attribute moves every way"
+        assert sum("final_silence_s" in e for e in dealt) == 4
+        moves += Counter(move for e in dealt for move in moved(e))
+    assert moves == {(name, how): 12 for name in MOVED for how in MOTIONS[1:]}
+    for name in MOVED:
+        held = Counter(e[name] for e in FULL if motion(e.get(name)) == "held" and name in e)
+        assert len(held) >= 3, name
+        assert len(set(held.values())) == 1, name
+    tempi = np.concatenate([np.ravel(e["tempo"]) for e in FULL])
+    assert (tempi[tempi > 1].min(), tempi.max()) == (40, 150)  # up to 1: fractions of arches
+    presets = {tuple(e["instruments"]) for e in SUITES["full"][216:]}
+    assert presets <= {tuple(e["instruments"]) for e in FULL}
+
+
+MOTIONS = ("held", "rising", "falling", "arched")
+MOVED = ("energy", "density", "register", "polyphony", "articulation", "chromaticism")
+
+
+def moved(entry):
+    found = [(name, motion(entry[name])) for name in MOVED if isinstance(entry.get(name), list)]
+    assert len(found) == 1, "one attribute moves"
+    return found
+
+
+def level(value):
+    """Middle of a curve's range; an arch is given as [fraction, value] points."""
+    if isinstance(value, list) and isinstance(value[0], list):
+        value = [point[1] for point in value[:2]]
+    return np.mean(value)
+
+
+@pytest.mark.parametrize(("design", "bound"), [(DESIGN, 0.22), (FULL, 0.11)], ids=["core", "full"])
+def test_no_control_of_a_design_gives_another_away(design, bound):
+    names = ("tempo", "energy", "register", "polyphony", "duration_s")
+    if design is FULL:
+        names += ("density", "articulation", "chromaticism")
     levels = {
-        name: np.array([np.mean(e[name]) if name in e else np.nan for e in DESIGN])
-        for name in ("tempo", "energy", "register", "polyphony", "duration_s")
+        name: np.array([level(e[name]) if name in e else np.nan for e in design]) for name in names
     }
-    levels["mode"] = np.array([float(e["mode"] == "major") for e in DESIGN])
-    names = list(levels)
-    for i, a in enumerate(names):
-        for b in names[:i]:
-            known = np.isfinite(levels[a] + levels[b])
-            assert abs(np.corrcoef(levels[a][known], levels[b][known])[0, 1]) < 0.22, (a, b)
+    levels["mode"] = np.array([float(e["mode"] == "major") for e in design])
+    if design is FULL:
+        levels["parts"] = np.array([len(e["instruments"]) for e in design], dtype=float)
+        levels["beats"] = np.array([{"4/4": 4, "3/4": 3}.get(e["meter"], 2) for e in design], float)
+        levels["slope"] = np.array([slope(e["tempo"]) for e in design])
+        levels["tonic"] = np.array([float(TONICS.index(e["key"])) for e in design])
+    for a, b in itertools.combinations(levels, 2):
+        known = np.isfinite(levels[a] + levels[b])
+        if known.sum() >= 10:
+            assert abs(np.corrcoef(levels[a][known], levels[b][known])[0, 1]) < bound, (a, b)
 
 
-def test_the_last_entries_are_the_presets():
+def slope(value):
+    return {"rising": 1.0, "falling": -1.0}.get(motion(value), 0.0)
+
+
+@pytest.mark.parametrize("name", ["core", "full"])
+def test_the_last_entries_are_the_presets(name):
     presets = [goals.prescribe(goal, 90) for goal in goals.goal_names()]
     rounded = [replace(p, final_silence_s=round(p.final_silence_s, 6)) for p in presets]
-    assert [Prescription.from_dict(entry) for entry in ENTRIES[72:]] == rounded
+    assert [Prescription.from_dict(entry) for entry in SUITES[name][-9:]] == rounded
