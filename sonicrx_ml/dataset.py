@@ -79,10 +79,23 @@ class Batch(NamedTuple):
     """Notes among the targets of the whole batch."""
 
 
+def load_prepared(folder: Path) -> tuple[Vocabulary, Bins]:
+    """Vocabulary and bins of a prepared folder. Raises `ValueError` where it is none."""
+    _check_prepared(folder)
+    return Vocabulary.load(folder / "vocabulary.json"), Bins.load(folder / "bins.json")
+
+
+def _check_prepared(folder: Path) -> None:
+    if not (folder / "bins.json").is_file():
+        raise ValueError(
+            f"data.prepared={str(folder)!r} is not a prepared folder; "
+            f"scripts/prepare_data.py out={folder} makes it one"
+        )
+
+
 def load_split(prepared: Path, split: str) -> datasets.Dataset:
     """The rows of a split, memory-mapped, as numpy. Raises `ValueError` where there are none."""
-    if not (prepared / "bins.json").is_file():
-        raise ValueError(f"{prepared} is not prepared: run scripts/prepare_data.py first")
+    _check_prepared(prepared)
     paths = sorted((prepared / "shards").glob(f"{split}-*.parquet"))
     files = [str(path) for path in paths if pq.read_metadata(path).num_rows]
     if not files:

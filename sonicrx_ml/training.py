@@ -42,6 +42,7 @@ from sonicrx_ml.dataset import (
     TrainingWindows,
     condition_sizes,
     load_labels,
+    load_prepared,
     load_split,
     piece_weights,
 )
@@ -316,16 +317,6 @@ class CorpusData(L.LightningDataModule):
             num_workers=self.data.workers,
             persistent_workers=self.data.workers > 0,
         )
-
-
-def load_prepared(folder: Path) -> tuple[Vocabulary, Bins]:
-    """Vocabulary and bins of a prepared folder. Raises `ValueError` where it is none."""
-    if not (folder / "bins.json").is_file():
-        raise ValueError(
-            f"data.prepared={str(folder)!r} is not a prepared folder; "
-            f"scripts/prepare_data.py out={folder} makes it one"
-        )
-    return Vocabulary.load(folder / "vocabulary.json"), Bins.load(folder / "bins.json")
 
 
 def new_composer(model: ModelConfig, vocabulary: Vocabulary, bins: Bins) -> Composer:

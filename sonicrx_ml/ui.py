@@ -16,7 +16,7 @@ import ipywidgets as widgets
 
 from sonicrx_ml import checkpoint
 from sonicrx_ml.checkpoint import Bundle
-from sonicrx_ml.compose import compose, produce
+from sonicrx_ml.compose import check, compose, produce
 from sonicrx_ml.curve import Curve
 from sonicrx_ml.goals import Evidence, evidence, goal_names, library, prescribe
 from sonicrx_ml.palette import PALETTE
@@ -111,6 +111,7 @@ class ClinicianPage(widgets.VBox):
         self.generate.disabled, self.result.value = True, ""
         try:
             prescription = self.prescription()
+            check(self.out)
             self._say(f"Composing {describe(prescription)} …")
             (composition,) = compose([prescription], self.bundle)
             self._say("Rendering and checking …")

@@ -397,7 +397,7 @@ def test_labels_are_in_the_order_of_rows(rows, prepared: Path) -> None:
 
 
 def test_missing_data_is_named(prepared: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"is not prepared: run scripts/prepare_data\.py"):
+    with pytest.raises(ValueError, match=r"is not a prepared folder; scripts/prepare_data\.py"):
         load_split(tmp_path, "train")
     (tmp_path / "bins.json").touch()
     with pytest.raises(ValueError, match="has no piece in its valid split: prepare more files"):

@@ -23,7 +23,13 @@ from lightning.pytorch.loggers import CSVLogger
 
 from sonicrx_ml import card, checkpoint, monitor
 from sonicrx_ml.config import plain, register
-from sonicrx_ml.dataset import EvaluationWindows, TrainingWindows, load_labels, load_split
+from sonicrx_ml.dataset import (
+    EvaluationWindows,
+    TrainingWindows,
+    load_labels,
+    load_prepared,
+    load_split,
+)
 from sonicrx_ml.dataset import piece_weights as weights_of
 from sonicrx_ml.training import (
     METRIC,
@@ -36,7 +42,6 @@ from sonicrx_ml.training import (
     best_checkpoint,
     find_checkpoint,
     fit,
-    load_prepared,
     new_composer,
     release,
 )
