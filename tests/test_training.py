@@ -306,7 +306,7 @@ def test_a_checkpoint_becomes_a_bundle_with_a_card(configure, tmp_path):
     assert facts["windows"] == facts["steps"] * 4
     assert facts["run"]["data"]["calm"] == 0.5
     assert facts["valid_nats_per_note"] == pytest.approx(
-        min(trainer.callback_metrics[METRIC], facts["valid_nats_per_note"]), abs=1e-4
+        min(float(trainer.callback_metrics[METRIC]), facts["valid_nats_per_note"]), abs=1e-4
     )
     assert facts["data"]["sources"][0]["source"] == "etudes"
     assert facts["data"]["sources"][0]["weight"] == 2.0
