@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sonicrx_ml.drawing import FIGURE_STYLE, LEFT, RIGHT, WIDTH, clock, figures
+from sonicrx_ml.drawing import FIGURE_STYLE, LEFT, RIGHT, WIDTH, clock, figures, qualities
 from sonicrx_ml.notes import Notes
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.tolerances import LEAST_MOVED
@@ -155,7 +155,7 @@ def _player(audio: bytes | None, mime: str) -> str:
 
 
 def _figures(report: Report, notes: Notes | None) -> str:
-    asked, others, _ = figures(report, notes)
+    asked, others = figures(report, notes)
     parts = [
         "<h2>Asked against realised</h2>",
         f"<div class='scroll'>{asked}</div>",
@@ -225,7 +225,7 @@ def _sounds(report: Report) -> str:
     if not rows:
         return ""
     table = _grid(("quality", "measured on", "figure", "of the music", "how"), rows)
-    drawn = figures(report, None)[2]
+    drawn = qualities(report)
     curves = f"<details><summary>Over time</summary><div class='scroll'>{drawn}</div></details>"
     return (
         f"<h2>What it sounds like</h2>{table}<p><small>Reported, not judged. Happy, sad, scary and "
