@@ -215,12 +215,14 @@ def _flag(verdict: Verdict) -> str:
 
 def _sounds(report: Report) -> str:
     """What the music sounds like: figures that are reported, not judged."""
+    found = [v for v in report.verdicts if v.section == "sound"]
+    flags = [_flag(v) for v in found]
+    first = [flag * (flag not in flags[:place]) for place, flag in enumerate(flags)]  # said once
     rows = [
-        f"<tr><th scope='row'>{escape(v.attribute)}{_flag(v)}</th><td>{v.where}</td>"
+        f"<tr><th scope='row'>{escape(v.attribute)}{flag}</th><td>{v.where}</td>"
         f"<td>{escape(_realised(report, v))}</td><td>{escape(v.extent)}</td>"
         f"<td><small>{escape(v.source)}</small></td></tr>"
-        for v in report.verdicts
-        if v.section == "sound"
+        for v, flag in zip(found, first, strict=True)
     ]
     if not rows:
         return ""
