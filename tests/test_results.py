@@ -171,7 +171,7 @@ def test_a_dot_is_a_track_at_what_was_asked_and_what_became(found):
 def test_the_heat_maps_show_the_correlations(found):
     figure = plots.heat_maps(found.parts["effects"])
     panel = figure.axes[0]
-    shown = np.ma.filled(np.ma.asarray(panel.images[0].get_array()), np.nan)
+    shown = np.ma.MaskedArray(panel.images[0].get_array()).filled(np.nan)
     table = found.parts["effects"]["all_well"]
     np.testing.assert_array_equal(
         shown, [[e.value for e in row.values()] for row in table.values()]
