@@ -397,7 +397,10 @@ def tempo_of(
 
 def _best_ratio(strength: Floats, beats: Floats, ratios: Floats) -> float:
     """Ratio whose beat, halved and divided, the onsets follow best; NaN at the edge of `ratios`."""
-    half = np.exp(-1j * np.pi * np.outer(beats - beats[len(beats) // 2], ratios))
+    turn = -1j * np.pi * (beats - beats[len(beats) // 2])
+    half = np.repeat(np.exp(turn * (ratios[1] - ratios[0]))[:, None], len(ratios), axis=1)
+    half[:, 0] = np.exp(turn * ratios[0])
+    half = np.cumprod(half, axis=1)  # the exponential at every ratio: they are evenly spaced
     wave, power = np.ones_like(half), np.zeros(len(ratios))
     for step in np.diff((0, *HALVES)):
         wave = wave * half**step

@@ -15,6 +15,7 @@ out.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -64,13 +65,8 @@ def judge(
     notes, failure = _read(midi, sound)
     case = Case(prescription, planned, notes, sound)
     failure = failure or _refusal(case, midi)
-    given = {"notes": midi is not None or sound is None, "sound": sound is not None}
     verdicts, curves = [], []
-    for row in (row for row in (*TOLERANCES, *QUALITIES) if given[row.where]):
-        if row.on_request and not psychoacoustics:
-            continue
-        if row.second and midi is not None:
-            row = replace(row, tolerance=None)
+    for row in _rows(midi is not None, sound is not None, psychoacoustics):
         asked = row.asked(case)
         realised, flag = _measured(row, case) if failure is None else (None, None)
         verdicts.append(_verdict(row, case, asked, realised, flag))
@@ -106,6 +102,14 @@ def deviation(
             elif row.rule == "same":
                 found.append(FAR * float(asked != realised))
     return float(np.mean(found)) if found else 0.0
+
+
+def _rows(notes: bool, sound: bool, psychoacoustics: bool) -> Iterator[Tolerance]:
+    """The rows to judge by what there is; with neither notes nor sound those on notes fail."""
+    given = {"notes": notes or not sound, "sound": sound}
+    for row in (*TOLERANCES, *QUALITIES):
+        if given[row.where] and (psychoacoustics or not row.on_request):
+            yield replace(row, tolerance=None) if row.second and notes else row
 
 
 _NONE, _NO_INTS = np.zeros(0), np.zeros(0, np.int64)

@@ -256,7 +256,7 @@ class TrainingWindows(Windows):
     def _hide(self, conditions_KA: Ints, rng: np.random.Generator) -> None:
         """Per-sample dropout of each condition on its own, of all families, or of everything."""
         count = conditions_KA.shape[1]
-        hidden = rng.random(count) < self.config.drop_attribute
+        hidden = np.less(rng.random(count), self.config.drop_attribute)
         hidden[count - len(FAMILIES) :] |= rng.random() < self.config.drop_attribute
         hidden |= rng.random() < self.config.drop_all
         conditions_KA[:, hidden] = FREE

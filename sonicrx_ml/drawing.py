@@ -82,19 +82,22 @@ def picture(notes: Notes, report: Report | None = None) -> str:
     return _svg(panels, report, seconds, alone=True)
 
 
-def figures(report: Report, notes: Notes | None) -> tuple[str, str, str]:
-    """SVG elements for a page: notes and asked curves, the others, what it sounds like.
-
-    The last two are "" where there is nothing to draw.
-    """
+def figures(report: Report, notes: Notes | None) -> tuple[str, str]:
+    """Two SVG elements for a page: notes and asked curves, and the others ("" where none is)."""
     seconds = _seconds(report, notes)
-    asked, others, sounds = _panels(report, seconds)
+    asked, others, _ = _panels(report, seconds)
     roll = [_roll(notes, seconds)] if notes is not None else []
     return (
         _svg([*roll, *asked], report, seconds),
         _svg(others, report, seconds) if others else "",
-        _svg(sounds, report, seconds) if sounds else "",
     )
+
+
+def qualities(report: Report) -> str:
+    """An SVG element of what the music sounds like over time; "" where nothing was measured."""
+    seconds = _seconds(report, None)
+    panels = _panels(report, seconds)[2]
+    return _svg(panels, report, seconds) if panels else ""
 
 
 def clock(seconds: float) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sonicrx_ml.drawing import FIGURE_STYLE, LEFT, RIGHT, WIDTH, clock, figures
+from sonicrx_ml.drawing import FIGURE_STYLE, LEFT, RIGHT, WIDTH, clock, figures, qualities
 from sonicrx_ml.notes import Notes
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.tolerances import LEAST_MOVED
@@ -155,7 +155,7 @@ def _player(audio: bytes | None, mime: str) -> str:
 
 
 def _figures(report: Report, notes: Notes | None) -> str:
-    asked, others, _ = figures(report, notes)
+    asked, others = figures(report, notes)
     parts = [
         "<h2>Asked against realised</h2>",
         f"<div class='scroll'>{asked}</div>",
@@ -215,17 +215,19 @@ def _flag(verdict: Verdict) -> str:
 
 def _sounds(report: Report) -> str:
     """What the music sounds like: figures that are reported, not judged."""
+    found = [v for v in report.verdicts if v.section == "sound"]
+    flags = [_flag(v) for v in found]
+    first = [flag * (flag not in flags[:place]) for place, flag in enumerate(flags)]  # said once
     rows = [
-        f"<tr><th scope='row'>{escape(v.attribute)}{_flag(v)}</th><td>{v.where}</td>"
+        f"<tr><th scope='row'>{escape(v.attribute)}{flag}</th><td>{v.where}</td>"
         f"<td>{escape(_realised(report, v))}</td><td>{escape(v.extent)}</td>"
         f"<td><small>{escape(v.source)}</small></td></tr>"
-        for v in report.verdicts
-        if v.section == "sound"
+        for v, flag in zip(found, first, strict=True)
     ]
     if not rows:
         return ""
     table = _grid(("quality", "measured on", "figure", "of the music", "how"), rows)
-    drawn = figures(report, None)[2]
+    drawn = qualities(report)
     curves = f"<details><summary>Over time</summary><div class='scroll'>{drawn}</div></details>"
     return (
         f"<h2>What it sounds like</h2>{table}<p><small>Reported, not judged. Happy, sad, scary and "

@@ -274,6 +274,10 @@ def test_the_design_is_balanced():
     assert Counter(np.sign(np.diff(tempi)[:, 0])) == {0: 24, 1: 24, -1: 24}
 
 
+MOTIONS = ("held", "rising", "falling", "arched")
+MOVED = ("energy", "density", "register", "polyphony", "articulation", "chromaticism")
+
+
 def motion(value):
     """How a curve moves: held, rising, falling or arched."""
     if not isinstance(value, list):
@@ -283,6 +287,23 @@ def motion(value):
         assert start == end < top
         return "arched"
     return "rising" if value[1] > value[0] else "falling"
+
+
+def moved(entry):
+    found = [(name, motion(entry[name])) for name in MOVED if isinstance(entry.get(name), list)]
+    assert len(found) == 1, "one attribute moves"
+    return found
+
+
+def level(value):
+    """Middle of a curve's range; an arch is given as [fraction, value] points."""
+    if isinstance(value, list) and isinstance(value[0], list):
+        value = [point[1] for point in value[:2]]
+    return np.mean(value)
+
+
+def slope(value):
+    return {"rising": 1.0, "falling": -1.0}.get(motion(value), 0.0)
 
 
 def test_the_full_design_is_balanced():
@@ -314,28 +335,11 @@ def test_the_full_design_is_balanced():
     assert presets <= {tuple(e["instruments"]) for e in FULL}
 
 
-MOTIONS = ("held", "rising", "falling", "arched")
-MOVED = ("energy", "density", "register", "polyphony", "articulation", "chromaticism")
-
-
-def moved(entry):
-    found = [(name, motion(entry[name])) for name in MOVED if isinstance(entry.get(name), list)]
-    assert len(found) == 1, "one attribute moves"
-    return found
-
-
-def level(value):
-    """Middle of a curve's range; an arch is given as [fraction, value] points."""
-    if isinstance(value, list) and isinstance(value[0], list):
-        value = [point[1] for point in value[:2]]
-    return np.mean(value)
-
-
 @pytest.mark.parametrize(("design", "bound"), [(DESIGN, 0.22), (FULL, 0.11)], ids=["core", "full"])
 def test_no_control_of_a_design_gives_another_away(design, bound):
-    names = ("tempo", "energy", "register", "polyphony", "duration_s")
+    names = ["tempo", "energy", "register", "polyphony", "duration_s"]
     if design is FULL:
-        names += ("density", "articulation", "chromaticism")
+        names += ["density", "articulation", "chromaticism"]
     levels = {
         name: np.array([level(e[name]) if name in e else np.nan for e in design]) for name in names
     }
@@ -349,10 +353,6 @@ def test_no_control_of_a_design_gives_another_away(design, bound):
         known = np.isfinite(levels[a] + levels[b])
         if known.sum() >= 10:
             assert abs(np.corrcoef(levels[a][known], levels[b][known])[0, 1]) < bound, (a, b)
-
-
-def slope(value):
-    return {"rising": 1.0, "falling": -1.0}.get(motion(value), 0.0)
 
 
 @pytest.mark.parametrize("name", ["core", "full"])

@@ -53,15 +53,16 @@ def half(prescription: Prescription) -> bytes:
     return b"<script>" if prescription.tempo.points[0][1] < 85 else chords(prescription)
 
 
+def column(name, make):
+    return Column(name, "", lambda many: [(midi := make(p), judge(p, midi)) for p in many])
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """The results of two columns, one of which fails twice in four."""
     out = tmp_path_factory.mktemp("evaluation")
-    tracks = {
-        name: run(SUITE, Column(name, "", lambda many, make=make: [
-            (midi := make(p), judge(p, midi)) for p in many]), out)
-        for name, make in (("all_well", chords), ("half", half))
-    }  # fmt: skip
+    tracks = {name: run(SUITE, column(name, make), out)
+              for name, make in (("all_well", chords), ("half", half))}  # fmt: skip
     parts = {
         "about": {"checkpoint": "a <b>"},
         "likeness": {"all_well": {"pieces": 4, "features": OVERLAP}, "half": {"pieces": 2}},
@@ -170,7 +171,7 @@ def test_a_dot_is_a_track_at_what_was_asked_and_what_became(found):
 def test_the_heat_maps_show_the_correlations(found):
     figure = plots.heat_maps(found.parts["effects"])
     panel = figure.axes[0]
-    shown = np.ma.filled(panel.images[0].get_array(), np.nan)
+    shown = np.ma.MaskedArray(panel.images[0].get_array()).filled(np.nan)
     table = found.parts["effects"]["all_well"]
     np.testing.assert_array_equal(
         shown, [[e.value for e in row.values()] for row in table.values()]
@@ -186,8 +187,8 @@ def test_overlaps_are_marks_with_their_interval(found):
     (marks,) = figure.axes[0].lines
     assert marks.get_xdata() == [0.8]
     assert marks.get_label() == "all well"
-    ends = figure.axes[0].collections[0].get_segments()[0][:, 0]
-    assert list(ends) == [0.7, 0.9]
+    (interval,) = figure.axes[0].collections[0].get_paths()
+    assert [x for x, _ in np.asarray(interval.vertices)] == [0.7, 0.9]
     assert plots.overlaps({"half": {"pieces": 2}}) is None
 
 
