@@ -11,16 +11,14 @@ Conventions
 * Silence has 0 sone and 3 phon (the standard's floor). Below AUDIBLE sone, sharpness is 0.
 
 Where this departs from the text of ISO 532-1: the filters, as `third_octaves` says; the nonlinear
-decay takes SUBSTEPS steps in half a millisecond, not 24; slopes are read from tables, not stepped.
+decay takes SUBSTEPS steps in half a millisecond, not 24; the slopes, as `slopes` says.
 `benchmarks/psychoacoustics.md` has what that costs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -29,6 +27,7 @@ from scipy import signal
 
 from sonicrx_ml import third_octaves, zwicker
 from sonicrx_ml.acoustics import Curve, Floats, Samples
+from sonicrx_ml.slopes import BARK, sones, specific
 from sonicrx_ml.third_octaves import RATE, TICK, WARM_UP, Single
 
 FADE_S = 0.01
@@ -40,10 +39,7 @@ ATTACK = ((0.47, 0.0035), (0.53, 0.07))  # share and time constant (s) of the te
 
 OUTPUT = 4  # ticks: results come every 2 ms
 CHUNK = 1_024  # of these are solved at a time
-BARK = np.arange(1, 241) / 10  # where specific loudness is read
 AUDIBLE = 0.1  # sone
-LOUDEST = 64.0  # sone/Bark, above what 120 dB gives in any band
-LEVEL_STEP, REACH_STEP = 0.001, 0.002  # sone/Bark and Bark, of the tables of slopes
 LIMIT_DB = 120.0  # the corrections at low frequencies end there
 DIN_K = 0.11  # DIN 45692: .105 to .115, so that 1 kHz noise, a band wide, 60 dB, is 1 acum
 
@@ -109,8 +105,8 @@ def stationary(samples: Samples, rate: int, *, full_scale_db_spl: float) -> Stat
             kept = third_octaves.band_pass(spectrum, band)[:, WARM_UP // third_octaves.step(band) :]
             power[band] += np.einsum("cn,cn->c", kept, kept) * third_octaves.step(band)
     core = _core((power / (window @ window)).astype(np.float32))
-    pattern = _specific(core).mean(axis=1, dtype=np.float64)
-    sone = float(_sones(core).mean())
+    pattern = specific(core).mean(axis=1, dtype=np.float64)
+    sone = float(sones(core).mean())
     acum = float(_din_weights() @ pattern / sone) if sone >= AUDIBLE else 0.0
     return Stationary(sone, float(phon(sone)), acum, pattern)
 
@@ -129,9 +125,9 @@ def over_time(samples: Samples, rate: int, *, full_scale_db_spl: float) -> Varyi
     for start in range(0, core.shape[2], OUTPUT * CHUNK):
         part = core[:, :, start : start + OUTPUT * CHUNK]
         first = start // OUTPUT
-        sone[:, start : start + OUTPUT * CHUNK] = _sones(part)
+        sone[:, start : start + OUTPUT * CHUNK] = sones(part)
         moment[:, first : first + CHUNK] = np.tensordot(
-            _din_weights(), _specific(part[:, :, ::OUTPUT]), 1
+            _din_weights(), specific(part[:, :, ::OUTPUT]), 1
         )
     tick = TICK / RATE
     loudness = _weighted(sone.mean(axis=0), tick)[::OUTPUT]
@@ -258,107 +254,6 @@ def _decay_factors(seconds: float) -> tuple[float, ...]:
         float(np.exp(-seconds / T_LONG)),
         float(np.exp(-seconds / T_VAR)),
     )
-
-
-# ---------------------------------------------------------------- slopes
-
-
-class _Table(NamedTuple):
-    """A function at multiples of `step` from 0, linear in between."""
-
-    step: float
-    values: Single
-    rises: Single
-
-    @classmethod
-    def of(cls, step: float, values: Floats) -> _Table:
-        single = values.astype(np.float32)
-        return cls(step, single[:-1], np.diff(single))
-
-    def __call__(self, where: Single) -> Single:
-        place = where * np.float32(1 / self.step)
-        at = place.astype(np.int32)
-        return self.values[at] + (place - at) * self.rises[at]
-
-
-class _Fall(NamedTuple):
-    """The upper slope of a critical band, all the way down to silence.
-
-    A pattern that falls from a level in sone/Bark is silent `reach` Bark further up; from there
-    back, its level and the area under it in sone are those of the reach.
-    """
-
-    reach: _Table
-    level: _Table
-    area: _Table
-
-
-@cache
-def _falls() -> list[_Fall]:
-    """The slope of each critical band; nothing falls in the first one."""
-    columns = np.clip(np.arange(len(zwicker.UPPER)) - 1, 0, zwicker.SLOPE.shape[1] - 1)
-    falls = [_fall(steepness) for steepness in zwicker.SLOPE.T]
-    return [falls[column] for column in columns]
-
-
-def _fall(steepness: Floats) -> _Fall:
-    bends = np.append(zwicker.SLOPE_LEVEL, LOUDEST)
-    reach = np.append(0.0, np.cumsum(np.diff(bends) / steepness))
-    levels = np.arange(0, LOUDEST, LEVEL_STEP)
-    reaches = np.arange(0, reach[-1], REACH_STEP)
-    down = np.interp(reaches, reach, bends)
-    area = np.append(0.0, np.cumsum((down[1:] + down[:-1]) * REACH_STEP / 2))
-    return _Fall(
-        _Table.of(LEVEL_STEP, np.interp(levels, bends, reach)),
-        _Table.of(REACH_STEP, down),
-        _Table.of(REACH_STEP, area),
-    )
-
-
-class _Segment(NamedTuple):
-    """One critical band of the pattern, which falls along `fall` until it meets `floor`.
-
-    `start`, `end` and `stop` are the reaches at the band's lower and upper limit and of `floor`.
-    """
-
-    lower: float
-    upper: float
-    fall: _Fall
-    floor: Single
-    start: Single
-    end: Single
-    stop: Single
-
-
-def _segments(core: Single) -> Iterator[_Segment]:
-    """The pattern that masks upwards from a core loudness (20, ...) (ISO 532-1, 5.6)."""
-    level, lower = np.zeros_like(core[0]), 0.0
-    for upper, floor, fall in zip(
-        zwicker.UPPER.tolist(), [*core, np.zeros_like(level)], _falls(), strict=True
-    ):
-        stop = fall.reach(floor)
-        start = np.maximum(fall.reach(level), stop)
-        end = np.maximum(start - (upper - lower), stop)
-        yield _Segment(lower, upper, fall, floor, start, end, stop)
-        level, lower = fall.level(end), upper
-
-
-def _sones(core: Single) -> Floats:
-    """Loudness (...) in sone of a core loudness (20, ...): the area under its pattern."""
-    total = np.zeros(core.shape[1:])
-    for part in _segments(core):
-        flat = part.upper - part.lower - (part.start - part.end)
-        total += part.fall.area(part.start) - part.fall.area(part.end) + part.floor * flat
-    return total
-
-
-def _specific(core: Single) -> Single:
-    """Specific loudness (240, ...) in sone/Bark at BARK of a core loudness (20, ...)."""
-    rows = []
-    for part in _segments(core):
-        inside = BARK[round(10 * part.lower) : round(10 * part.upper)] - part.lower
-        rows += [part.fall.level(np.maximum(part.start - dz, part.stop)) for dz in inside.tolist()]
-    return np.stack(rows)
 
 
 def _weighted(values: Floats, seconds: float) -> Floats:

@@ -11,10 +11,11 @@ import inspect
 import numpy as np
 import pytest
 
-from sonicrx_ml import acoustics, pulse, tonality
+from sonicrx_ml import acoustics, hearing, pulse, tonality
 
-MODULES = (acoustics, pulse, tonality)
+MODULES = (acoustics, hearing, pulse, tonality)
 ARGUMENTS = {
+    "a_weighted_level": {"full_scale_db_spl": 88.0},
     "tempo_near": {"expected_bpm": 72.0},
     "breathing": {"low_hz": 0.15},
 }
@@ -88,7 +89,7 @@ def outcome(name, samples, rate):
 
 
 def test_the_functions_are_found():
-    assert len(MEASURES) == 16
+    assert len(MEASURES) == 17
     assert {"true_peak", "attack_times", "estimate_key", "tempo_near"} <= set(MEASURES)
 
 
