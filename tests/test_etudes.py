@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sonicrx_ml import etudes, harmony
 from sonicrx_ml.etudes import Etude, compose
-from sonicrx_ml.notes import read_midi, write_midi
+from sonicrx_ml.notes import Notes, read_midi, write_midi
 
 SEEDS = st.integers(0, 2**32 - 1)
 MODES = st.sampled_from(["major", "minor"])
@@ -125,15 +125,22 @@ def test_hymns_have_no_parallel_fifths_or_octaves_between_outer_voices(seed: int
             assert (high_next - low_next) % 12 != (high - low) % 12
 
 
+def flute_line(seed: int) -> Notes:
+    notes = compose(seed, scoring="flute and harp", texture="pad").notes
+    return notes.select(notes.program == 73)
+
+
 @few
 @given(SEEDS)
-def test_melodies_move_mostly_by_step_and_never_far(seed: int) -> None:
-    etude = compose(seed, scoring="flute and harp", texture="pad")
-    flute = etude.notes.select(etude.notes.program == 73)
-    leaps = np.abs(np.diff(flute.pitch))
-    assert (leaps <= 2).mean() >= 0.4
-    assert leaps.max() <= 12
+def test_melodies_never_leap_far_and_have_no_gaps(seed: int) -> None:
+    flute = flute_line(seed)
+    assert np.abs(np.diff(flute.pitch)).max() <= 12
     assert flute.release[:-1] == pytest.approx(flute.onset[1:])
+
+
+def test_melodies_move_mostly_by_step() -> None:
+    leaps = np.concatenate([np.abs(np.diff(flute_line(seed).pitch)) for seed in range(40)])
+    assert (leaps <= 2).mean() >= 0.5
 
 
 @few
