@@ -23,7 +23,9 @@ def main(cfg: SampleConfig) -> None:
         compositions = compose(prescriptions, bundle, cfg.sampling)
     for composition in compositions:
         with console.status("rendering and judging"):
-            track = produce(composition, bundle, cfg.sampling, cfg.engine, font)
+            track = produce(
+                composition, bundle, cfg.sampling, cfg.engine, font, cfg.psychoacoustics
+            )
             folder = track.save(out / composition.prescription.label)
         print(report.summary(track.report))
         print(f"track: {folder}")

@@ -147,8 +147,9 @@ def produce(
     sampling: SamplingConfig | None = None,
     engine: str = "auto",
     font: Path | None = None,
+    psychoacoustics: bool = False,
 ) -> Track:
-    """Render, master and judge a composition."""
+    """Render, master and judge a composition; `psychoacoustics` as in `conformance.judge`."""
     prescription = composition.prescription
     raw = audio.render(composition.midi, engine=engine, font=font, tail_s=TAIL_S)
     seconds = prescription.duration_s + TAIL_S
@@ -158,7 +159,8 @@ def produce(
         fade_out_s=TAIL_S,
         end_s=seconds,
     )
-    judged = judge(prescription, composition.midi, (sound.samples, sound.rate))
+    heard = (sound.samples, sound.rate)
+    judged = judge(prescription, composition.midi, heard, psychoacoustics=psychoacoustics)
     manifest = _manifest(composition, bundle, sampling or SamplingConfig(), sound, mastering)
     return Track(composition, sound, mastering, judged, manifest)
 

@@ -60,6 +60,8 @@ class SampleConfig(_Controls):  # type: ignore[misc, valid-type]
     out: str = "tracks"
     engine: str = "auto"
     font: str | None = None
+    psychoacoustics: bool = False
+    """Judge loudness in sone, sharpness, roughness and the like too: seconds a minute of sound."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
 

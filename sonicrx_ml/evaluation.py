@@ -88,7 +88,9 @@ def composer_column(
     def make(prescriptions: Sequence[Prescription]) -> list[Made]:
         found = compose(prescriptions, bundle, sampling)
         if sound:
-            return [(c.midi, produce(c, bundle, sampling).report) for c in found]
+            return [
+                (c.midi, produce(c, bundle, sampling, psychoacoustics=True).report) for c in found
+            ]
         return [(c.midi, judge(c.prescription, c.midi)) for c in found]
 
     identity = json.dumps([bundle.sha256, asdict(sampling), sound])

@@ -70,7 +70,8 @@ def _judged(entry: int, stem: Path, prescription: Prescription) -> Judged:
     midi, sound_path = _first(stem, MIDI), _first(stem, AUDIO)
     try:
         sound = None if sound_path is None else _heard(sound_path)
-        report = judge(prescription, midi.read_bytes() if midi else None, sound)
+        notes = midi.read_bytes() if midi else None
+        report = judge(prescription, notes, sound, psychoacoustics=True)
     except (soundfile.LibsndfileError, ValueError) as error:
         failed = judge(prescription, None)
         report = replace(failed, failure=f"{sound_path and sound_path.name}: {error}")
