@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sonicrx_ml import __version__, audio, canonical, report
+from sonicrx_ml import __version__, attributes, audio, canonical, report
+from sonicrx_ml.acoustics import Curve
 from sonicrx_ml.audio import Sound
 from sonicrx_ml.canonical import Gridded
 from sonicrx_ml.checkpoint import Bundle, replace_folder
@@ -158,11 +159,20 @@ def produce(
         target_lufs=prescription.target_lufs,
         fade_out_s=TAIL_S,
         end_s=seconds,
+        dynamics=_dynamics(composition),
     )
     heard = (sound.samples, sound.rate)
     judged = judge(prescription, composition.midi, heard, psychoacoustics=psychoacoustics)
     manifest = _manifest(composition, bundle, sampling or SamplingConfig(), sound, mastering)
     return Track(composition, sound, mastering, judged, manifest)
+
+
+def _dynamics(composition: Composition) -> Curve:
+    """The loudness that velocities mean, at the middle of each bar."""
+    laid = composition.plan
+    level = attributes.loudness_db(composition.notes, laid.bars)
+    told = np.isfinite(level)
+    return Curve(((laid.seconds[:-1] + laid.seconds[1:]) / 2)[told], level[told], "dB")
 
 
 def _at_least(sound: Sound, seconds: float) -> Sound:

@@ -1,6 +1,8 @@
 """A rendered sound made ready to hear: no DC, the asked loudness, peaks under a ceiling, soft ends.
 
-The order is DC block, cut, fades, gain, limiter; loudness is measured last, on what will be heard.
+The order is DC block, cut, level ride, fades, gain, limiter; loudness is measured last, on what
+will be heard. The ride is a slow hand on the fader: where more instruments join, or notes thicken,
+music grows louder than its dynamics ask, and is turned down to them.
 The limiter looks ahead and only turns down around peaks over the ceiling; calm music at -23 LUFS
 does not reach it. `Mastering` says what was done, `limited_db` 0 meaning a plain gain.
 """
@@ -13,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal
 
-from sonicrx_ml.acoustics import integrated_loudness, true_peak
+from sonicrx_ml.acoustics import (
+    SHORT_TERM_S,
+    STEP_S,
+    Curve,
+    integrated_loudness,
+    k_weighted,
+    true_peak,
+)
 from sonicrx_ml.audio import Sound
 
 DC_CORNER = 10.0  # Hz
@@ -23,6 +32,8 @@ LOUDNESS_TOLERANCE = 0.05  # LU
 CEILING_MARGIN_DB = 0.05  # the limiter aims lower, since turning down moves the peaks a little
 ROUNDS = 8  # of gain against limiter and gates
 SILENT_PEAK = 1e-5  # -100 dBFS
+RIDE_DB = 10.0  # the most that the ride turns up or down
+RIDE_GATE = -25.0  # LU re the whole: softer moments are rests, over which the ride holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +45,8 @@ class Mastering:
     """Integrated loudness of the result (BS.1770-5)."""
     gain_db: float
     """Gain before the limiter."""
+    ridden_db: float
+    """Range of the level ride; 0 where there was none."""
     limited_db: float
     """Largest gain reduction by the limiter; 0 when it had nothing to do."""
     ceiling_dbtp: float
@@ -54,12 +67,17 @@ def master(
     fade_in_s: float = 0.02,
     fade_out_s: float = 3.0,
     end_s: float | None = None,
+    dynamics: Curve | None = None,
 ) -> tuple[Sound, Mastering]:
-    """The mastered sound, `end_s` long (None: all of it), and the record of what was done."""
+    """The mastered sound, `end_s` long (None: all of it), and the record of what was done.
+
+    dynamics : loudness that is meant over time, in dB, no matter re what; None leaves it alone.
+    """
     end_s = sound.seconds if end_s is None else end_s
     _check(sound, target_lufs, ceiling_dbtp, fade_in_s, fade_out_s, end_s)
     offset = float(np.abs(sound.samples.mean(axis=1)).max())
     samples = block_dc(sound.samples, sound.rate)[:, : round(end_s * sound.rate)]
+    samples, ridden_db = (samples, 0.0) if dynamics is None else ride(samples, sound.rate, dynamics)
     samples = samples * fades(samples.shape[1], sound.rate, fade_in_s, fade_out_s)
     samples, gain_db, limited_db = _level(samples, sound.rate, target_lufs, ceiling_dbtp)
     mastered = replace(sound, samples=samples.astype(np.float32))
@@ -67,6 +85,7 @@ def master(
         target_lufs=target_lufs,
         loudness_lufs=integrated_loudness(mastered.samples, sound.rate),
         gain_db=gain_db,
+        ridden_db=ridden_db,
         limited_db=limited_db,
         ceiling_dbtp=ceiling_dbtp,
         true_peak_dbtp=true_peak(mastered.samples, sound.rate),
@@ -96,6 +115,38 @@ def block_dc(samples: NDArray[np.floating], rate: int) -> NDArray[np.float64]:
     sections = signal.butter(1, DC_CORNER, "highpass", fs=rate, output="sos")
     settled = signal.sosfilt_zi(sections)[:, None, :] * samples[:, :1].astype(np.float64)
     return signal.sosfilt(sections, samples.astype(np.float64), axis=1, zi=settled)[0]
+
+
+def ride(
+    samples: NDArray[np.float64], rate: int, dynamics: Curve
+) -> tuple[NDArray[np.float64], float]:
+    """The samples with the short-term loudness that `dynamics` mean; range of the gain (dB).
+
+    Short sounds, of less than two windows of 3 s, are left alone.
+    """
+    if samples.shape[1] < 2 * SHORT_TERM_S * rate:
+        return samples, 0.0
+    weighted = k_weighted(samples, rate)
+    heard = weighted.levels(STEP_S)
+    audible = heard.values > weighted.integrated + RIDE_GATE
+    if not audible.any():
+        return samples, 0.0
+    power = _smooth(np.where(audible, 10 ** (heard.values / 10), 0.0))
+    share = _smooth(audible.astype(float))
+    told = share > 0.05  # enough of what is within reach is audible
+    level = 10 * np.log10(power[told] / share[told])
+    missing = dynamics.at(heard.times[told]) - level
+    gain = np.clip(missing - missing.mean(), -RIDE_DB, RIDE_DB)
+    gain = _smooth(np.interp(heard.times, heard.times[told], gain))
+    fader = 10 ** (np.interp(np.arange(samples.shape[1]) / rate, heard.times, gain) / 20)
+    return samples * fader, float(np.ptp(gain))
+
+
+def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over about 3 s around each moment, by a Hann window."""
+    width = 2 * round(SHORT_TERM_S / STEP_S / 2) + 1
+    hann = signal.get_window("hann", width, fftbins=False)
+    return np.convolve(np.pad(values, width // 2, mode="edge"), hann / hann.sum(), mode="valid")
 
 
 def fades(frames: int, rate: int, fade_in_s: float, fade_out_s: float) -> NDArray[np.float64]:

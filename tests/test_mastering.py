@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonicrx_ml.acoustics import integrated_loudness, true_peak
+from sonicrx_ml.acoustics import Curve, integrated_loudness, k_weighted, true_peak
 from sonicrx_ml.audio import Sound
-from sonicrx_ml.mastering import Mastering, block_dc, fades, limit, master
+from sonicrx_ml.mastering import RIDE_DB, Mastering, block_dc, fades, limit, master, ride
 
 RATE = 48_000
 
@@ -112,3 +112,54 @@ def test_silence_is_refused():
 def test_illegal_choices_name_the_legal_ones(choice, message):
     with pytest.raises(ValueError, match=message):
         master(sound(plucks()), **choice)
+
+
+# ---------------------------------------------------------------- the level ride
+
+
+def stepped(seconds=40.0, step_db=8.0):
+    """A steady tone that is `step_db` louder in its second half."""
+    t = np.arange(round(seconds * RATE)) / RATE
+    level = 0.05 * 10 ** (step_db * (t >= seconds / 2) / 20)
+    return np.tile(level * np.sin(2 * np.pi * 330 * t), (2, 1))
+
+
+def levels(samples):
+    """Short-term loudness 10 s and 30 s in."""
+    heard = k_weighted(samples, RATE).levels(3.0)
+    return heard.at(np.array([10.0, 30.0]))
+
+
+@pytest.mark.parametrize("meant", [0.0, 8.0, -4.0])
+def test_the_ride_gives_the_dynamics_that_are_meant(meant):
+    """Whatever the render did, the second half is as much louder as is asked."""
+    dynamics = Curve(np.array([19.0, 21.0]), np.array([0.0, meant]), "dB")
+    first, second = levels(ride(stepped(), RATE, dynamics)[0])
+    assert second - first == pytest.approx(meant, abs=0.1)
+
+
+def test_the_ride_has_limits_and_holds_over_rests():
+    flat = Curve(np.array([0.0]), np.array([0.0]), "dB")
+    far = stepped(step_db=24.0)
+    first, second = levels(ride(far, RATE, flat)[0])
+    assert second - first == pytest.approx(24.0 - 2 * RIDE_DB, abs=0.5)
+    rest = stepped(step_db=0.0)
+    rest[:, 15 * RATE : 25 * RATE] *= 1e-4
+    ridden, span = ride(rest, RATE, flat)
+    assert span < 1.0
+    assert np.abs(ridden[:, 18 * RATE : 22 * RATE]).max() < 1e-5
+
+
+def test_what_is_short_or_silent_is_left_alone():
+    flat = Curve(np.array([0.0]), np.array([0.0]), "dB")
+    short = stepped(5.0)
+    assert ride(short, RATE, flat)[0] is short
+    silent = np.zeros((2, 20 * RATE))
+    assert ride(silent, RATE, flat)[0] is silent
+
+
+def test_riding_is_in_the_record():
+    flat = Curve(np.array([0.0]), np.array([0.0]), "dB")
+    _, record = master(sound(stepped()), dynamics=flat)
+    assert 7.0 < record.ridden_db < 9.0
+    assert master(sound(stepped()))[1].ridden_db == 0.0
