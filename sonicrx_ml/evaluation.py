@@ -222,7 +222,7 @@ def figures(judged: Sequence[Judged]) -> dict[str, Estimate]:
         "instrument F1": _over_tracks(judged, partial(_agreement, attribute="instruments")),
         "duration error, s": _over_tracks(judged, _duration_error),
         "density NRMSE": _over_bars(judged, "density", root_mean, _relative_square),
-        "other knobs moved, mean |rho|": spill(judged),
+        "other knobs moved (mean absolute rho)": spill(judged),
     }
     for name in CURVES:
         found[f"{name} over bars (rho)"] = _over_bars(judged, name, spearman, _pairs)
@@ -342,7 +342,7 @@ def _same_bin(report: Report, where: Where, reach: int) -> float | None:
         return None
     if row.realised is None:
         return 0.0
-    levels = np.array([row.asked, row.realised], dtype=float)
+    levels = np.round(np.array([row.asked, row.realised], dtype=float), 1)  # no edge by rounding
     asked, realised = np.searchsorted(np.array(TEMPO_EDGES), levels, side="right")
     return float(abs(asked - realised) <= reach)
 

@@ -35,7 +35,7 @@ HEADLINE = {
         "tempo error, BPM", "key and mode (CK)", "key or relative (CKD)", "instrument F1",
         "duration error, s", "energy over bars (rho)", "density over bars (rho)", "density NRMSE",
         "polyphony over bars (rho)", "register over bars (rho)", "articulation over bars (rho)",
-        "other knobs moved, mean |rho|",
+        "other knobs moved (mean absolute rho)",
     ),
     "likeness": ("two-sample AUC",),
 }  # fmt: skip

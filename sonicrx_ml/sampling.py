@@ -124,6 +124,7 @@ class State:
                 setattr(self, name, values[origin])
 
 
+Seed: TypeAlias = int | tuple[int, int]
 Choose: TypeAlias = Callable[[int, Sequence[Gridded]], int]
 """Which take of a plan goes on, given its number and the bars of each take so far."""
 
@@ -339,7 +340,7 @@ def rules_for(plans: Sequence[BarPlan], vocabulary: Vocabulary) -> list[Rule]:
 def sample(
     bundle: Bundle,
     plans: Sequence[BarPlan],
-    seeds: Sequence[int],
+    seeds: Sequence[Seed],
     config: SamplingConfig,
     choose: Choose | None = None,
 ) -> list[Gridded]:
@@ -355,7 +356,7 @@ def sample(
 def stream(
     bundle: Bundle,
     plans: Sequence[BarPlan],
-    seeds: Sequence[int],
+    seeds: Sequence[Seed],
     config: SamplingConfig,
     choose: Choose | None = None,
 ) -> Iterator[tuple[int, Ids]]:
@@ -382,7 +383,7 @@ class _Takes:
         self,
         bundle: Bundle,
         plans: Sequence[BarPlan],
-        seeds: Sequence[int],
+        seeds: Sequence[Seed],
         config: SamplingConfig,
     ) -> None:
         self.vocabulary, self.config = bundle.vocabulary, config

@@ -297,7 +297,8 @@ def notes_before(sample: dict[str, Any], bar: int) -> Gridded:
 @pytest.mark.parametrize("name", ["reorchestrate", "divide"])
 def test_reorchestration_rate(training, name: str) -> None:
     count = 400
-    config, certainly = (replace(PLAIN, **{name: share}) for share in (0.3, 1.0))
+    changed: list[dict[str, Any]] = [{name: share} for share in (0.3, 1.0)]
+    config, certainly = (replace(PLAIN, **values) for values in changed)
     windows, plain, always = (training(c, count=count) for c in (config, PLAIN, certainly))
     able = [i for i in range(count) if not equal(always[i], plain[i])]
     rate = np.mean([not equal(windows[i], plain[i]) for i in able])
