@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sonicrx_ml.attributes import SCALES
 from sonicrx_ml.canonical import GRID
 from sonicrx_ml.palette import FAMILIES
-from sonicrx_ml.plan import BarPlan
+from sonicrx_ml.plan import PHRASE, BarPlan
 from sonicrx_ml.tokens import (
     BAR,
     BOS,
@@ -56,6 +56,19 @@ class State:
         """Bar in which each family last began a note."""
         self.sounded_BC = np.zeros((batch, 12))
         """Grid positions that each canonical pitch class has sounded."""
+        self.size_V = np.where(vocabulary.kind == METER, vocabulary.bar_sizes[vocabulary.value], 0)
+        self.size = np.zeros(batch, dtype=np.int64)
+        """Grid positions of the bar."""
+        self.covered = np.zeros(batch, dtype=np.int64)
+        """Position of the bar up to which something sounds."""
+        self.phrase_onsets = np.zeros(batch, dtype=np.int64)
+        self.phrase_notes = np.zeros(batch, dtype=np.int64)
+        self.phrase_pitch = np.zeros(batch, dtype=np.int64)
+        """Sum of pitch numbers."""
+        self.phrase_length = np.zeros(batch, dtype=np.int64)
+        """Sum of note lengths, in grid positions."""
+        self.phrase_cover = np.zeros(batch, dtype=np.int64)
+        """Grid positions in which anything sounds."""
         self.bar_notes = np.zeros(batch, dtype=np.int64)
         self.bar_tokens = np.zeros(batch, dtype=np.int64)
         self.silent_bars = np.zeros(batch, dtype=np.int64)
@@ -80,7 +93,32 @@ class State:
         self.heard_BF[rows, self.family[rows]] = self.bar[rows]
         rows = np.flatnonzero(kind == DURATION)
         self.sounded_BC[rows, self.pitch[rows] % 12] += value[rows]
+        self._account(ids, kind, value)
         self.kind = np.where(kind == PAD, self.kind, kind)
+
+    def _account(self, ids: Ints, kind: Ints, value: Ints) -> None:
+        """The sums of the phrase."""
+        new_bar = kind == BAR
+        same_phrase = ~(new_bar & (self.bar % PHRASE == 0))
+        for sums in (self.phrase_onsets, self.phrase_notes, self.phrase_pitch, self.phrase_length,
+                     self.phrase_cover):  # fmt: skip
+            sums *= same_phrase
+        self.covered = np.where(new_bar, np.maximum(self.covered - self.size, 0), self.covered)
+        self.size = np.where(kind == METER, self.size_V[ids], self.size)
+        self.phrase_onsets += kind == POSITION
+        self.phrase_notes += kind == PITCH
+        self.phrase_pitch += np.where(kind == PITCH, value, 0)
+        length = np.where(kind == DURATION, value, 0)
+        self.phrase_length += length
+        self.phrase_cover += self.newly_covered(length[:, None])[:, 0]
+        ends = np.where(length > 0, self.position + length, 0)
+        self.covered = np.maximum(self.covered, ends)
+
+    def newly_covered(self, length_BX: Ints) -> Ints:
+        """Grid positions that notes of these lengths at the onset add to what sounds."""
+        position, covered = self.position[:, None], self.covered[:, None]
+        added: Ints = np.maximum(position + length_BX - np.maximum(position, covered), 0)
+        return added
 
     def copy(self, source: int, targets: Ints) -> None:
         """Streams of the numbers `targets` become what stream `source` is."""
@@ -127,7 +165,7 @@ class Frame:
         meters = [plan.bars.meters[0] for plan in plans]
         self.meter = np.array([[vocabulary.meter(meter)] for meter in meters])
         self.size = np.array([meter.numerator * GRID for meter in meters])
-        self.last_size = np.array([_positions_left(plan) for plan in plans])
+        self.last_size = np.array([positions_left(plan) for plan in plans])
         self.bars = np.array([len(plan) for plan in plans])
         self.ids_V = np.arange(len(vocabulary))
 
@@ -140,7 +178,7 @@ class Frame:
         return ok_BV & ((kind_V != BAR) | more) & ((kind_V != EOS) | ~more)
 
 
-def _positions_left(plan: BarPlan) -> int:
+def positions_left(plan: BarPlan) -> int:
     """Positions of the last bar at which a note may still begin: half a beat before the end."""
     meter = plan.bars.meters[-1]
     quarters = min(plan.end_quarters - plan.bars.edges[-2], meter.quarters)
@@ -170,7 +208,7 @@ class Palette:
 
     def allowed(self, state: State) -> Flags:
         is_program = state.kind_V == PROGRAM
-        playing_BF = _of_bar(self.playing_BKF, state.bar)
+        playing_BF = of_bar(self.playing_BKF, state.bar)
         return ~is_program | playing_BF[:, np.where(is_program, state.value_V, 0)]
 
 
@@ -192,7 +230,7 @@ class Register:
             self.high[row, : len(plan)] = np.clip(high, *on_piano).astype(int)
 
     def allowed(self, state: State) -> Flags:
-        low, high = (_of_bar(edge, state.bar)[:, None] for edge in (self.low, self.high))
+        low, high = (of_bar(edge, state.bar)[:, None] for edge in (self.low, self.high))
         return (state.kind_V != PITCH) | ((state.value_V >= low) & (state.value_V <= high))
 
 
@@ -209,7 +247,7 @@ class Ensemble:
 
     def allowed(self, state: State) -> Flags:
         silent_BF = state.bar[:, None] - state.heard_BF >= self.PATIENCE
-        due_BF = _of_bar(self.playing_BKF, state.bar) & silent_BF
+        due_BF = of_bar(self.playing_BKF, state.bar) & silent_BF
         held = (due_BF.any(axis=1) & (state.kind == POSITION))[:, None]
         is_program = state.kind_V == PROGRAM
         enters_BV = due_BF[:, np.where(is_program, state.value_V, 0)] & is_program
@@ -226,7 +264,7 @@ def playing_families(plans: Sequence[BarPlan]) -> Flags:
     return playing_BKF
 
 
-def _of_bar(values_BKX: NDArray[Any], bar_B: Ints) -> NDArray[Any]:
+def of_bar(values_BKX: NDArray[Any], bar_B: Ints) -> NDArray[Any]:
     """The row (B, X) of each stream's bar; of its first before, and of its last after the music."""
     bar = bar_B.clip(0, values_BKX.shape[1] - 1)
     return values_BKX[np.arange(len(bar)), bar]
@@ -254,7 +292,7 @@ class Scale:
     def allowed(self, state: State) -> Flags:
         outside = (state.sounded_BC * self.outside_BC).sum(axis=1)
         total = state.sounded_BC.sum(axis=1)
-        earned = outside + GRID <= _of_bar(self.share_BK, state.bar) * (total + GRID)
+        earned = outside + GRID <= of_bar(self.share_BK, state.bar) * (total + GRID)
         pitch_class = np.where(state.kind_V == PITCH, state.value_V % 12, 0)
         foreign_BV = self.outside_BC[:, pitch_class] & (state.kind_V == PITCH)
         return ~foreign_BV | earned[:, None]

@@ -18,6 +18,7 @@ from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.dataset import SILENT, SOUNDS, remaining_bucket
 from sonicrx_ml.inference import Decoder
 from sonicrx_ml.labels import FREE
+from sonicrx_ml.pacing import wishes_for
 from sonicrx_ml.plan import PHRASE, BarPlan
 from sonicrx_ml.tokens import BAR, DURATION, EOS, METER, PAD, Ids, Vocabulary, decode
 
@@ -40,6 +41,8 @@ class SamplingConfig:
     masked: bool = True
     """False leaves only the grammar: palette, bars, register, scale and ending are the model's own.
     Tempo, meter, key and the second of the end are written in performance all the same."""
+    paced: bool = True
+    """With the rules, keep density, polyphony and register near what is asked (see `pacing`)."""
     best_of: int = 1
     """Takes of each phrase; the one that the judge finds nearest on its notes goes on."""
 
@@ -114,6 +117,7 @@ class _Takes:
         self.count = config.best_of
         laid = [plan for plan in plans for _ in range(self.count)]
         self.rules = rules.rules_for(laid, self.vocabulary)[: None if config.masked else 1]
+        self.wishes = wishes_for(laid) if config.masked and config.paced else []
         self.state = rules.State(len(laid), self.vocabulary)
         self.network = _Network(bundle.decoder, _conditions(bundle, laid), config.guidance)
         self.rngs = [np.random.default_rng((seed, take) if take else seed)
@@ -146,6 +150,9 @@ class _Takes:
         allowed_BV = self.rules[0].allowed(state)
         for rule in self.rules[1:]:
             allowed_BV = allowed_BV & rule.allowed(state)
+        for wish in self.wishes:
+            kept_BV = allowed_BV & wish.allowed(state)
+            allowed_BV = np.where(kept_BV.any(axis=1, keepdims=True), kept_BV, allowed_BV)
         allowed_BV = np.where(live[:, None], allowed_BV, state.kind_V == PAD)
         assert allowed_BV.any(axis=1).all(), "the rules leave a stream no token"
         alive = live.tolist()

@@ -101,6 +101,13 @@ class Vocabulary:
     def meters(self) -> tuple[str, ...]:
         return tuple(n.split("_")[1] for n in self.names if n.startswith("TimeSig"))
 
+    @cached_property
+    def bar_sizes(self) -> Ints:
+        """Grid positions of a bar, by the value of a `TimeSig` token and on for every value."""
+        sizes = np.zeros(int(self.value.max()) + 1, dtype=np.int64)
+        sizes[: len(self.meters)] = [_meter(text).numerator * GRID for text in self.meters]
+        return sizes
+
     def _value(self, name: str) -> int:
         kind, _, text = name.partition("_")
         if kind in ("Pitch", "Position"):
