@@ -1,8 +1,8 @@
 """Nats per note of a split: the composer told its conditions, told nothing, and an n-gram.
 
-Every token of the split is predicted once. The composer reads a piece in windows of its context that
-lie end to end and forgets what came before each; the n-gram, fitted on the whole training split,
-keeps its context across them, so it is at no disadvantage.
+Every token of the split is predicted once. The composer reads a piece in windows of its context
+that lie end to end and forgets what came before each; the n-gram, fitted on the whole training
+split, keeps its context across them, so it is at no disadvantage.
 
 All windows of a piece but the first therefore begin where the last one ended, mostly in the middle
 of a bar: the composer is told that bar's conditions, yet has not seen how it began, which training

@@ -162,7 +162,11 @@ CONTROLS: dict[str, Control] = {
         _number(
             "duration_s", "s", 10, 7200, REQUIRED, "length of the track, final silence included"
         ),
-        Control(name="goal", kind="name", meaning="goal preset this prescription started from"),
+        Control(
+            name="goal",
+            kind="name",
+            meaning="preset it started from, or a name of your own (which has no evidence)",
+        ),
         _curve("tempo", "BPM", 40, 210, "felt beats per minute (open: 72)"),
         _choice("key", TONICS, "tonic"),
         _choice("mode", MODES, "mode (open with a key: major)"),
