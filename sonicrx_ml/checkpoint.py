@@ -92,7 +92,7 @@ def export(
     bins.save(partial / "bins.json")
     (partial / "README.md").write_text(card)
     if attribution is not None:
-        (partial / "attribution.csv").write_text(attribution)
+        (partial / "attribution.csv").write_text(attribution, encoding="utf-8")
     replace_folder(partial, folder)
 
 
