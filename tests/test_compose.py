@@ -134,7 +134,7 @@ def test_a_goal_of_one_s_own_is_kept_and_claims_nothing():
     own = Prescription.from_dict({"duration_s": 20, "goal": "ward_seven"})
     assert own.label.startswith("ward_seven-")
     assert compose._evidence_mark(own) is None
-    assert "or a name of your own (which has no evidence)" in vocabulary()
+    assert "or a name of your own" in vocabulary()
 
 
 def test_a_batch_gives_every_prescription_its_own(bundle):
