@@ -1,8 +1,8 @@
 """The prescription: what a clinician asks of a piece of music, validated, JSON in and out.
 
 Only the duration is required; a control that is None is *open*, left to the composer. The goal is a
-label: a preset's, or one of your own, which then carries no evidence mark into the report. Curves run
-over the fraction 0..1 of the *music*, that is of the duration less the final silence. Tempo is
+label: a preset's, or one of your own, which then carries no evidence mark into the report. Curves
+run over the fraction 0..1 of the *music*, that is of the duration less the final silence. Tempo is
 in felt beats per minute (a quarter; a dotted quarter in compound meters).
 `python -m sonicrx_ml.prescription` prints every control with its unit and legal values.
 """
