@@ -19,6 +19,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ from safetensors.torch import load_file, save_file
 
 from sonicrx_ml import __version__, tokens
 from sonicrx_ml.dataset import REMAINING_EDGES, condition_names, condition_sizes
+from sonicrx_ml.inference import Decoder
 from sonicrx_ml.labels import Bins
 from sonicrx_ml.model import Composer, ModelConfig
 from sonicrx_ml.palette import FAMILIES
@@ -38,7 +40,7 @@ T = TypeVar("T")
 _FILES = ("model.safetensors", "config.json", "vocabulary.json", "bins.json")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Bundle:
     """A composer ready to compose, its vocabulary and bins; `sha256` is of the weights' file."""
 
@@ -47,6 +49,11 @@ class Bundle:
     bins: Bins
     sha256: str
     config: Mapping[str, Any]
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """The composer for sampling, with as many threads as torch has."""
+        return Decoder(self.composer, torch.get_num_threads())
 
 
 def export(

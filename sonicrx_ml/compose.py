@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from sonicrx_ml import __version__, attributes, audio, canonical, report
 from sonicrx_ml.acoustics import Curve
@@ -39,7 +38,7 @@ from sonicrx_ml.sampling import SamplingConfig, sample
 from sonicrx_ml.verdicts import Report
 
 TAIL_S = 3.0  # what rings on after the asked end, faded out
-_PACKAGES = ("torch", "numpy", "miditok", "pretty_midi", "symusic")
+_PACKAGES = ("onnxruntime", "numpy", "miditok", "pretty_midi", "symusic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +202,8 @@ def _manifest(
         "versions": {"sonicrx_ml": __version__, "python": platform.python_version()}
         | {name: version(name) for name in _PACKAGES},
         "machine": platform.machine(),
-        "threads": torch.get_num_threads(),
-        "reproduce": "python scripts/sample.py prescription=prescription.json, as a single take "
-        "with this checkpoint, sampling, engine, font and versions on the same machine and "
-        "threads, gives the same MIDI bytes",
+        "reproduce": "python scripts/sample.py prescription=prescription.json, with this checkpoint, "
+        "sampling, engine, font and versions on the same machine, gives the same MIDI bytes",
     }
 
 

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from sonicrx_ml import audio, compose, sampling
+from sonicrx_ml import audio, compose, rules
 from sonicrx_ml.conformance import judge
 from sonicrx_ml.goals import prescribe
 from sonicrx_ml.notes import read_midi
@@ -26,7 +26,7 @@ ASKED = {"duration_s": 12, "goal": "anxiety", "instruments": ["piano", "flute"],
 @pytest.fixture(scope="module", autouse=True)
 def short_bars():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampling, "TOKENS_PER_BAR", 20)
+        patch.setattr(rules, "TOKENS_PER_BAR", 20)
         yield
 
 
@@ -113,7 +113,9 @@ def test_the_manifest_says_how_to_make_it_again(bundle, track):
     assert found["font"] == audio.PACKAGED_FONT.name
     assert len(found["font_sha256"]) == 64
     assert found["playback_db_spl"] == 65
-    assert {"sonicrx_ml", "python", "torch", "numpy", "pretty_midi"} <= found["versions"].keys()
+    assert {"sonicrx_ml", "python", "onnxruntime", "numpy", "pretty_midi"} <= found[
+        "versions"
+    ].keys()
 
 
 def test_the_sound_is_mastered_to_the_prescription(track):
