@@ -10,7 +10,7 @@ that remain, and each timbre family (`SILENT` or `SOUNDS`: whether a note of it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -120,7 +120,12 @@ def piece_weights(labels: pa.Table, config: DataConfig) -> Floats:
     calm = exp(-(p/2 + d + c/0.1)) / 2^f, with p the mean notes sounding above 4, d the mean onsets
     per beat above 2, c the mean chromaticism above 0.03 and f the families above 3. Pieces whose
     bar lines mean nothing (no density) weigh nothing.
+
+    Raises `ValueError` where a weight is for a source that no piece is of, and where all weigh
+    nothing.
     """
+    sources = labels["source"].to_pylist()
+    _check_sources(config.source_weights, sources)
     polyphony, density, chromaticism, length = (
         labels[name].to_numpy().astype(float)
         for name in ("polyphony", "density", "chromaticism", "n_tokens")
@@ -129,12 +134,20 @@ def piece_weights(labels: pa.Table, config: DataConfig) -> Floats:
     excess = np.maximum(0, polyphony - 4) / 2 + np.maximum(0, density - 2)
     excess += np.maximum(0, chromaticism - 0.03) / 0.1
     calm = np.exp(-excess) / 2.0 ** np.maximum(0, families - 3)
-    sources = labels["source"].to_pylist()
     source = np.array([config.source_weights.get(name, 1.0) for name in sources])
     weight = np.nan_to_num(length**0.75 * source * calm**config.calm)
     if weight.sum() <= 0:
         raise ValueError("every piece of the training split has weight 0: check source_weights")
     return weight / weight.sum()
+
+
+def _check_sources(weights: Mapping[str, float], sources: Sequence[str]) -> None:
+    for name in weights:
+        if name not in sources:
+            raise ValueError(
+                f"data.source_weights: {name!r} is no source of the training split; legal are "
+                + ", ".join(sorted(set(sources)))
+            )
 
 
 class Windows(Dataset[dict[str, Any]]):
@@ -198,7 +211,7 @@ class Windows(Dataset[dict[str, Any]]):
 
 
 class TrainingWindows(Windows):
-    """Random windows; sample i depends on (seed, `offset` + i) alone."""
+    """Random windows without end; sample i depends on (seed, i) alone."""
 
     def __init__(
         self,
@@ -209,18 +222,13 @@ class TrainingWindows(Windows):
         weights: Floats,
         config: DataConfig,
         seed: int,
-        count: int,
-        offset: int = 0,
     ) -> None:
         super().__init__(rows, vocabulary, bins, size)
-        self.config, self.seed, self.count, self.offset = config, seed, count, offset
+        self.config, self.seed = config, seed
         self.cumulative = np.cumsum(weights)
 
-    def __len__(self) -> int:
-        return self.count
-
     def __getitem__(self, index: int) -> dict[str, Any]:
-        rng = np.random.default_rng((self.seed, self.offset + index))
+        rng = np.random.default_rng((self.seed, index))
         piece = min(int(np.searchsorted(self.cumulative, rng.random())), len(self.rows) - 1)
         row = self.rows[piece]
         sample = self.window(row, self._start(row, rng), self._change(rng))
@@ -263,7 +271,7 @@ class TrainingWindows(Windows):
 
 
 class EvaluationWindows(Windows):
-    """Every token of every piece predicted once; windows lie end to end.
+    """Every token of every piece predicted once; windows lie end to end, so most begin mid-bar.
 
     limit : use so many windows, evenly spread over the split (0: all).
     free : every condition free.

@@ -1,7 +1,8 @@
 """The prescription: what a clinician asks of a piece of music, validated, JSON in and out.
 
-Only the duration is required; a control that is None is *open*, left to the composer. Curves run
-over the fraction 0..1 of the *music*, that is of the duration less the final silence. Tempo is
+Only the duration is required; a control that is None is *open*, left to the composer. The goal is a
+label: a preset's, or one of your own, which then carries no evidence mark into the report. Curves
+run over the fraction 0..1 of the *music*, that is of the duration less the final silence. Tempo is
 in felt beats per minute (a quarter; a dotted quarter in compound meters).
 `python -m sonicrx_ml.prescription` prints every control with its unit and legal values.
 """
@@ -162,7 +163,7 @@ CONTROLS: dict[str, Control] = {
         _number(
             "duration_s", "s", 10, 7200, REQUIRED, "length of the track, final silence included"
         ),
-        Control(name="goal", kind="name", meaning="goal preset this prescription started from"),
+        Control(name="goal", kind="name", meaning="preset it started from, or a name of your own"),
         _curve("tempo", "BPM", 40, 210, "felt beats per minute (open: 72)"),
         _choice("key", TONICS, "tonic"),
         _choice("mode", MODES, "mode (open with a key: major)"),

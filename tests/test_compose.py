@@ -13,7 +13,7 @@ from sonicrx_ml import audio, compose, rules
 from sonicrx_ml.conformance import judge
 from sonicrx_ml.goals import prescribe
 from sonicrx_ml.notes import read_midi
-from sonicrx_ml.prescription import Prescription
+from sonicrx_ml.prescription import Prescription, vocabulary
 from sonicrx_ml.sampling import SamplingConfig
 from sonicrx_ml.verdicts import Report
 
@@ -130,6 +130,13 @@ def test_the_report_carries_the_goal_s_evidence(track, saved):
     strength = mark.partition(":")[0]
     assert strength in (saved / "report.html").read_text()
     assert compose._evidence_mark(Prescription(duration_s=20)) is None
+
+
+def test_a_goal_of_one_s_own_is_kept_and_claims_nothing():
+    own = Prescription.from_dict({"duration_s": 20, "goal": "ward_seven"})
+    assert own.label.startswith("ward_seven-")
+    assert compose._evidence_mark(own) is None
+    assert "or a name of your own" in vocabulary()
 
 
 def test_a_batch_gives_every_prescription_its_own(bundle):
