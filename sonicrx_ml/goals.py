@@ -146,7 +146,8 @@ def evidence(goal: str) -> Evidence:
 def prescribe(goal: str, duration_s: float | None = None, **overrides: Any) -> Prescription:
     """The preset of a goal, with any control replaced (None opens it).
 
-    The same for a person: `listener.prescribe_for`. A track shorter than the preset keeps its curves' shapes and the share of its final silence.
+    For a person there is `fitting.prescribe_for`. A track shorter than the preset keeps its curves'
+    shapes and the share of its final silence.
     Energy is made of pace, loudness and articulation, so overriding it opens the preset's density
     and articulation, and overriding one of those opens the preset's energy.
     """

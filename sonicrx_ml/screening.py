@@ -1,4 +1,4 @@
-"""The safety screen: what is asked of a listener, and what each yes brings for a goal.
+"""The safety screen: what is asked of a listener, what a yes brings, who may let a goal pass.
 
 The items live in `screening.toml`, validated at load. A screen is no diagnosis, and what is not
 asked it does not see.
@@ -7,15 +7,18 @@ asked it does not see.
 from __future__ import annotations
 
 import functools
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Literal, get_args
 
-from sonicrx_ml.goals import goal_names, library
+from sonicrx_ml.goals import evidence, goal_names, library
 from sonicrx_ml.palette import FAMILIES, PALETTE
 from sonicrx_ml.prescription import CONTROLS
+
+LEGAL_OVERRIDE = "'who: why' in one line, as in 'Dr B: present throughout'"
 
 Needs = Literal["clinician", "refused", "caution"]
 
@@ -60,6 +63,15 @@ def sounds() -> tuple[str, ...]:
     return tuple(dict.fromkeys([*FAMILIES, *PALETTE]))
 
 
+def like(name: str) -> tuple[str, ...]:
+    """Instruments that an unwanted name means: its family, itself, and those named after it."""
+    return tuple(
+        instrument
+        for instrument, (_, family) in PALETTE.items()
+        if name in (family, instrument) or name in instrument.split("_")
+    )
+
+
 def check_names(where: str, names: Iterable[str], legal: Iterable[str]) -> None:
     """Raises `ValueError` that lists what is legal."""
     legal = tuple(legal)
@@ -82,3 +94,70 @@ def parse(text: str) -> dict[str, Item]:
 
 def _tupled(table: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(v) if isinstance(v, list) else v for name, v in table.items()}
+
+
+# ---------------------------------------------------------------- the screen of a listener
+
+
+class ScreenError(ValueError):
+    """The screen stands against a goal; `overridable` where a clinician may decide otherwise."""
+
+    def __init__(self, message: str, *, overridable: bool) -> None:
+        super().__init__(message)
+        self.overridable = overridable
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """Who let a goal pass the screen, and why."""
+
+    who: str
+    why: str
+
+    @classmethod
+    def of(cls, text: str) -> Override:
+        """From "who: why". Raises `ValueError`."""
+        found = re.fullmatch(r"([^:\n]*\S)\s*:\s*(\S[^\n]*)", text.strip())
+        if found is None:
+            raise ValueError(f"override {text!r}; legal is {LEGAL_OVERRIDE}")
+        return cls(found[1], found[2])
+
+
+def screen(answers: Mapping[str, bool], goal: str) -> tuple[Item, ...]:
+    """The items that were answered with yes and that concern the goal."""
+    return tuple(item for item in asked_for(goal) if answers.get(item.name, False))
+
+
+def unanswered(answers: Mapping[str, bool], goal: str) -> tuple[str, ...]:
+    """The questions that concern the goal and were not answered."""
+    return tuple(item.name for item in asked_for(goal) if item.name not in answers)
+
+
+def asked_for(goal: str) -> tuple[Item, ...]:
+    """The items that concern a goal. Raises `ValueError` that lists the legal goals."""
+    evidence(goal)
+    return tuple(item for item in items().values() if item.concerns(goal))
+
+
+def permit(
+    answers: Mapping[str, bool], goal: str, listener: str, override: str | None
+) -> Override | None:
+    """The override, where there is one. Raises `ScreenError` where the goal may not pass.
+
+    An unanswered question counts as one that needs a clinician.
+    """
+    found, whom = screen(answers, goal), f"goal {goal!r} for listener {listener}"
+    if refused := [item.warning for item in found if item.needs == "refused"]:
+        raise ScreenError(f"{whom} is refused: {' '.join(refused)}", overridable=False)
+    if override is not None:
+        return Override.of(override)
+    against = [item.name for item in found if item.needs == "clinician"]
+    if missing := unanswered(answers, goal):
+        against.append(f"screening not answered: {', '.join(missing)}")
+    if against:
+        raise ScreenError(
+            f"{whom} needs a clinician's override ({'; '.join(against)}); legal is override="
+            f"{LEGAL_OVERRIDE}",
+            overridable=True,
+        )
+    return None
