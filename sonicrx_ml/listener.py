@@ -35,7 +35,7 @@ class Measure:
 MEASURES: dict[str, Measure] = {
     "heart_rate": Measure(unit="beats/min", low=30, high=200, meaning="at rest, sitting, 5 min"),
     "breathing_rate": Measure(unit="breaths/min", low=4, high=40, meaning="at rest"),
-    "cadence": Measure(unit="steps/min", low=30, high=190, meaning="at a comfortable walk"),
+    "cadence": Measure(unit="steps/min", low=40, high=190, meaning="at a comfortable walk"),
     "spontaneous_tempo": Measure(unit="BPM", low=30, high=200, meaning="tapped when none is asked"),
     "safe_level_db_spl": Measure(
         unit="dB SPL", low=40, high=85, meaning="loudest level for this listener"

@@ -1,4 +1,4 @@
-"""From a goal to a person: what a listener changes, what never sounds, and who may pass the screen."""
+"""From a goal to a person: what a listener changes, what never sounds, who may pass the screen."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_motor_has_a_beat_for_each_step_and_as_many_notes_a_beat(cadence):
     assert changed(found, "tempo")[0].strength == "A"
 
 
-@pytest.mark.parametrize("cadence", [30, 190])
+@pytest.mark.parametrize("cadence", [40, 190])
 @pytest.mark.parametrize("step", [None, 10])
 def test_every_legal_cadence_makes_a_plan(cadence, step):
     found = prescribe_for(person(cadence=cadence), "motor", 120, step_percent=step)
@@ -146,12 +146,12 @@ def test_what_is_barred_never_sounds(goal, dislikes, triggers, likes):
     barred = {i for name in (*dislikes, *triggers) for i in screening.like(name)}
     liked = tuple(name for name in likes if name in PALETTE and name not in barred)
     who = person(dislikes=tuple(dislikes), trigger_sounds=tuple(triggers), likes=liked)
-    try:
-        asked = prescribe_for(who, goal, 120).prescription
-    except ValueError as error:
-        assert "no instrument is left" in str(error)
-        assert not liked
+    preset = prescribe(goal).instruments or OPEN_INSTRUMENTS
+    if not liked and set(preset) <= barred:
+        with pytest.raises(ValueError, match="no instrument is left"):
+            prescribe_for(who, goal, 120)
         return
+    asked = prescribe_for(who, goal, 120).prescription
     playing = set(asked.instruments or OPEN_INSTRUMENTS)
     assert playing
     assert not playing & barred
