@@ -123,7 +123,7 @@ def _paced(
     """Tempo from the listener's baseline, and what keeps its share of the tempo."""
     tempo = evidence(goal).parameter("tempo")
     fit = tempo.listener if tempo else None
-    baseline = fit and getattr(listener, fit.baseline)
+    baseline: float | None = getattr(listener, fit.baseline) if fit else None
     if step_percent is not None:
         _check_step(step_percent, fit, baseline, given)
     if fit is None or baseline is None or asked.tempo is None or "tempo" in given:
