@@ -102,7 +102,7 @@ class State:
         same_phrase = ~(new_bar & (self.bar % PHRASE == 0))
         for sums in (self.phrase_onsets, self.phrase_notes, self.phrase_pitch, self.phrase_length,
                      self.phrase_cover):  # fmt: skip
-            sums *= same_phrase
+            np.multiply(sums, same_phrase, out=sums)
         self.covered = np.where(new_bar, np.maximum(self.covered - self.size, 0), self.covered)
         self.size = np.where(kind == METER, self.size_V[ids], self.size)
         self.phrase_onsets += kind == POSITION

@@ -66,9 +66,7 @@ def test_the_phrase_is_counted_from_its_first_bar():
     for bars in range(6):
         due = wished(pace, bar * bars + HEAD, "Position")
         assert max(map(int, due)) == 24
-    ahead = HEAD + [
-        token for at in range(0, 36, 6) for token in note(at, 60)
-    ]  # six instead of four
+    ahead = HEAD + [token for at in range(0, 36, 6) for token in note(at, 60)]
     assert min(map(int, wished(pace, ahead + HEAD, "Position"))) == 12  # 7 <= 4 + 1 + 2
     new_phrase = ahead + bar * 3 + HEAD
     assert min(map(int, wished(pace, new_phrase, "Position"))) == 0
@@ -107,7 +105,7 @@ def test_lengths_are_chosen_by_what_sounds_already():
     lengths = wished(voices, over, "Duration")
     assert "0.9.12" in lengths
     assert "0.10.12" not in lengths  # 10 twice covered positions: beyond 9.6
-    free = HEAD + ["Position_0", note(0, 60)[1], "Pitch_60"]
+    free = [*HEAD, "Position_0", note(0, 60)[1], "Pitch_60"]
     assert "4.0.2" in wished(voices, free, "Duration")  # alone, however long
 
 
