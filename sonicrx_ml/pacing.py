@@ -1,4 +1,4 @@
-"""Wishes: what keeps density, polyphony and register near what is asked, phrase by phrase.
+"""Wishes: what keeps density, polyphony, register and key near what is asked, phrase by phrase.
 
 A wish is a rule that yields: where it would leave a stream no token, the stream does as if it were
 not there. Each one compares a running sum of the phrase with what is asked up to here and keeps the
@@ -26,6 +26,9 @@ LEAD = 0.5  # bars by which onsets may be ahead of what is asked, or behind
 BULK = 0.2  # and by which note time may be
 NEAR = 2.0  # semitones that the mean pitch of a phrase may be off in the end
 REACH = 20.0  # and this much more for its first note, less with every further one
+
+_TONIC = {"major": 0, "minor": 9}
+LONGER = 4 * GRID  # positions that another pitch class may have sounded longer than the tonic
 
 
 class Pace:
@@ -89,9 +92,23 @@ class Height:
         return (state.kind_V != PITCH) | near_BV | np.isnan(asked)
 
 
+class Home:
+    """The tonic sounds longest: another pitch class that is ahead of it waits."""
+
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        self.tonic = np.array([_TONIC.get(plan.mode or "", 0) for plan in plans])
+        self.told = np.array([plan.mode is not None for plan in plans])
+
+    def allowed(self, state: State) -> Flags:
+        home = np.take_along_axis(state.sounded_BC, self.tonic[:, None], axis=1)
+        ahead_BC = state.sounded_BC > home + LONGER
+        ahead_BV = ahead_BC[:, state.value_V % 12] & (state.kind_V == PITCH)
+        return ~(ahead_BV & self.told[:, None])
+
+
 def wishes_for(plans: Sequence[BarPlan]) -> list[Rule]:
     """The most urgent first."""
-    return [Pace(plans), Voices(plans), Height(plans)]
+    return [Pace(plans), Voices(plans), Height(plans), Home(plans)]
 
 
 def _laid(plans: Sequence[BarPlan], name: str) -> Floats:

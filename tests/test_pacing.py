@@ -131,6 +131,24 @@ def test_the_mean_pitch_is_drawn_to_the_register():
     assert max(map(int, wished(height, high, "Pitch"))) == 60 - 21 + 32  # 21 now, 6 x 5.33 then
 
 
+# ---------------------------------------------------------------- key
+
+
+def test_the_tonic_is_waited_for():
+    """In A minor, once E has sounded four beats longer than A."""
+    home = pacing.Home([asked(key="D", mode="minor")])
+    program = note(0, 60)[1]
+    fifths = HEAD + note(0, 64, length="4.0.2")
+    pitches = wished(home, [*fifths, "Position_6", program], "Pitch")
+    assert {"64", "69"} <= pitches
+    more = [*fifths, *note(24, 64), "Position_36", program]
+    pitches = wished(home, more, "Pitch")
+    assert "69" in pitches
+    assert not {"52", "64", "76"} & pitches
+    free = pacing.Home([asked()])
+    assert "64" in wished(free, more, "Pitch")
+
+
 # ---------------------------------------------------------------- all together
 
 
