@@ -41,6 +41,7 @@ DRUM_CHANNEL = 9
 FLUID_GAIN = 0.2  # FluidSynth's own default
 FLUID_BLOCK = 64  # frames
 FLUID_SETTINGS: dict[str, int | float] = {  # releases differ in their defaults
+    "synth.dynamic-sample-loading": 1,  # only the instruments that play: same sound, sooner
     "synth.chorus.active": 0,  # 2.3's chorus makes a pad that asks for it 15 dB louder than its kin
     "synth.reverb.room-size": 0.2,
     "synth.reverb.damp": 0.0,
