@@ -13,13 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import datasets
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -31,6 +27,10 @@ from sonicrx_ml.notes import Floats, Ints
 from sonicrx_ml.orchestration import divide, rename
 from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.tokens import BAR, PITCH, PROGRAM, Ids, Vocabulary, decode, encode
+
+if TYPE_CHECKING:  # imported where they are used: composing needs no tables
+    import datasets
+    import pyarrow as pa
 
 # Bars that remain, this one included: exact up to 16, then coarser. Bucket 0 is free.
 REMAINING_EDGES: Ints = np.array([*range(2, 18), 25, 33, 49, 65, 97])
@@ -95,6 +95,9 @@ def _check_prepared(folder: Path) -> None:
 
 def load_split(prepared: Path, split: str) -> datasets.Dataset:
     """The rows of a split, memory-mapped, as numpy. Raises `ValueError` where there are none."""
+    import datasets
+    import pyarrow.parquet as pq
+
     _check_prepared(prepared)
     paths = sorted((prepared / "shards").glob(f"{split}-*.parquet"))
     files = [str(path) for path in paths if pq.read_metadata(path).num_rows]
@@ -111,6 +114,8 @@ def load_split(prepared: Path, split: str) -> datasets.Dataset:
 
 def load_labels(prepared: Path, split: str) -> pa.Table:
     """The label table's rows of a split, in the order of `load_split`."""
+    import pyarrow.parquet as pq
+
     return pq.read_table(prepared / "labels.parquet", filters=[("split", "=", split)])
 
 
@@ -121,6 +126,8 @@ def piece_weights(labels: pa.Table, config: DataConfig) -> Floats:
     per beat above 2, c the mean chromaticism above 0.03 and f the families above 3. Pieces whose
     bar lines mean nothing (no density) weigh nothing.
     """
+    import pyarrow.compute as pc
+
     polyphony, density, chromaticism, length = (
         labels[name].to_numpy().astype(float)
         for name in ("polyphony", "density", "chromaticism", "n_tokens")
@@ -278,6 +285,8 @@ class EvaluationWindows(Windows):
         limit: int = 0,
         free: bool = False,
     ) -> None:
+        import pyarrow.compute as pc
+
         super().__init__(rows, vocabulary, bins, size)
         lengths = pc.list_value_length(rows.data["tokens"]).to_pylist()
         spans = [(i, start) for i, n in enumerate(lengths) for start in range(0, n, size)]
