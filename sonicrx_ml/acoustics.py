@@ -365,8 +365,10 @@ def onset_strength(samples: Samples, rate: int) -> Curve:
     """
     mono = _mono(samples, rate, ONSET_LEAST_S)
     frame, hop, lag = round(0.08 * rate), round(rate / ONSET_RATE), 5
-    level = np.concatenate(list(_magnitudes(mono, frame, hop, int(ONSET_BAND * frame / rate))))
-    del mono
+    bins = int(ONSET_BAND * frame / rate)
+    level = np.empty(((len(mono) - frame) // hop + 1, bins), np.float32)
+    for first, magnitude in enumerate(_magnitudes(mono, frame, hop, bins)):
+        level[first * FRAMES_AT_ONCE :][: len(magnitude)] = magnitude
     level *= 1000.0 / max(float(level.max()), 1e-9)
     np.log1p(level, out=level)
     rise = np.empty(len(level) - lag)
@@ -435,13 +437,16 @@ def tempo_of(
 def _best_ratio(strength: Floats, beats: Floats, ratios: Floats) -> float:
     """Ratio whose beat, halved and divided, the onsets follow best; NaN at the edge of `ratios`."""
     turn = -1j * np.pi * (beats - beats[len(beats) // 2])
-    half = np.repeat(np.exp(turn * (ratios[1] - ratios[0]))[:, None], len(ratios), axis=1)
-    half[:, 0] = np.exp(turn * ratios[0])
-    half = np.cumprod(half, axis=1)  # the exponential at every ratio: they are evenly spaced
-    wave, power = np.ones_like(half), np.zeros(len(ratios))
-    for step in np.diff((0, *HALVES)):
-        wave = wave * half**step
-        power += np.abs(strength @ wave) ** 2
+    step, some = ratios[1] - ratios[0], int(np.ceil(np.sqrt(len(ratios))))
+    # An evenly spaced ratio is a coarse one plus a fine one, so a table of them is one product.
+    fine = step * np.arange(some)
+    coarse = ratios[0] + some * fine
+    grid = sum(
+        np.abs((strength * np.exp(n * np.outer(coarse, turn))) @ np.exp(n * np.outer(turn, fine)))
+        ** 2
+        for n in HALVES
+    )
+    power = np.ravel(grid)[: len(ratios)]
     best = int(np.argmax(power))
     if best in (0, len(ratios) - 1):
         return float("nan")
