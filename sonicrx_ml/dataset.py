@@ -13,13 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import datasets
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -31,6 +27,10 @@ from sonicrx_ml.notes import Floats, Ints
 from sonicrx_ml.orchestration import divide, rename
 from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.tokens import BAR, PITCH, PROGRAM, Ids, Vocabulary, decode, encode
+
+if TYPE_CHECKING:  # imported where they are used: composing needs no tables
+    import datasets
+    import pyarrow as pa
 
 # Bars that remain, this one included: exact up to 16, then coarser. Bucket 0 is free.
 REMAINING_EDGES: Ints = np.array([*range(2, 18), 25, 33, 49, 65, 97])
@@ -95,6 +95,9 @@ def _check_prepared(folder: Path) -> None:
 
 def load_split(prepared: Path, split: str) -> datasets.Dataset:
     """The rows of a split, memory-mapped, as numpy. Raises `ValueError` where there are none."""
+    import datasets
+    import pyarrow.parquet as pq
+
     _check_prepared(prepared)
     paths = sorted((prepared / "shards").glob(f"{split}-*.parquet"))
     files = [str(path) for path in paths if pq.read_metadata(path).num_rows]
@@ -111,6 +114,8 @@ def load_split(prepared: Path, split: str) -> datasets.Dataset:
 
 def load_labels(prepared: Path, split: str) -> pa.Table:
     """The label table's rows of a split, in the order of `load_split`."""
+    import pyarrow.parquet as pq
+
     return pq.read_table(prepared / "labels.parquet", filters=[("split", "=", split)])
 
 
@@ -124,6 +129,8 @@ def piece_weights(labels: pa.Table, config: DataConfig) -> Floats:
     Raises `ValueError` where a weight is for a source that no piece is of, and where all weigh
     nothing.
     """
+    import pyarrow.compute as pc
+
     sources = labels["source"].to_pylist()
     _check_sources(config.source_weights, sources)
     polyphony, density, chromaticism, length = (
@@ -286,6 +293,8 @@ class EvaluationWindows(Windows):
         limit: int = 0,
         free: bool = False,
     ) -> None:
+        import pyarrow.compute as pc
+
         super().__init__(rows, vocabulary, bins, size)
         lengths = pc.list_value_length(rows.data["tokens"]).to_pylist()
         spans = [(i, start) for i, n in enumerate(lengths) for start in range(0, n, size)]

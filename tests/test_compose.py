@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -162,3 +164,11 @@ def test_more_takes_come_nearer(bundle):
         composed = compose.compose(asked, bundle, SamplingConfig(best_of=takes))
         off[takes] = [-judge(c.prescription, c.midi).merit[1] for c in composed]
     assert np.mean(off[6]) < 0.8 * np.mean(off[1])
+
+
+def test_a_track_needs_no_tables_plots_or_tokenizer():
+    """What takes seconds to import and serves other scripts stays away from `sample.py`."""
+    wanted = "import sys, sonicrx_ml.compose, sonicrx_ml.report; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", wanted], capture_output=True, text=True, check=True)
+    unwanted = {"datasets", "pandas", "pyarrow", "miditok", "matplotlib", "librosa", "lightning"}
+    assert not unwanted & set(ran.stdout.split())
