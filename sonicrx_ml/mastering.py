@@ -1,6 +1,6 @@
 """A rendered sound made ready to hear: no DC, the asked loudness, peaks under a ceiling, soft ends.
 
-The order is DC block, cut, level ride, fades, gain, limiter; loudness is measured last, on what
+The order is DC block, cut, level ride, breathing, fades, gain, limiter; loudness is measured last, on what
 will be heard. The ride is a slow hand on the fader: where more instruments join, or notes thicken,
 music grows louder than its dynamics ask, and is turned down to them.
 The limiter looks ahead and only turns down around peaks over the ceiling; calm music at -23 LUFS
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, signal
 
 from sonicrx_ml.acoustics import (
+    MOMENTARY_S,
     SHORT_TERM_S,
     STEP_S,
     Curve,
@@ -24,6 +25,8 @@ from sonicrx_ml.acoustics import (
     true_peak,
 )
 from sonicrx_ml.audio import Sound
+from sonicrx_ml.breathing import Breath
+from sonicrx_ml.pulse import HARMONICS, audible_level, harmonics
 
 DC_CORNER = 10.0  # Hz
 LOOK_AHEAD_S = 0.005
@@ -33,6 +36,8 @@ CEILING_MARGIN_DB = 0.05  # the limiter aims lower, since turning down moves the
 ROUNDS = 8  # of gain against limiter and gates
 SILENT_PEAK = 1e-5  # -100 dBFS
 RIDE_DB = 10.0  # the most that the ride turns up or down
+BREATH_DB = 12.0  # the most that breathing turns up or down
+BREATH_ROUNDS = 6  # of measuring, since what is soft counts as a rest
 RIDE_GATE = -25.0  # LU re the whole: softer moments are rests, over which the ride holds
 
 
@@ -47,6 +52,8 @@ class Mastering:
     """Gain before the limiter."""
     ridden_db: float
     """Range of the level ride; 0 where there was none."""
+    breathed_db: float
+    """Range of the gain that makes the loudness breathe; 0 where it need not."""
     limited_db: float
     """Largest gain reduction by the limiter; 0 when it had nothing to do."""
     ceiling_dbtp: float
@@ -68,16 +75,21 @@ def master(
     fade_out_s: float = 3.0,
     end_s: float | None = None,
     dynamics: Curve | None = None,
+    breath: Breath | None = None,
 ) -> tuple[Sound, Mastering]:
     """The mastered sound, `end_s` long (None: all of it), and the record of what was done.
 
     dynamics : loudness that is meant over time, in dB, no matter re what; None leaves it alone.
+    breath : the swell that the loudness is to have; None makes none.
     """
     end_s = sound.seconds if end_s is None else end_s
     _check(sound, target_lufs, ceiling_dbtp, fade_in_s, fade_out_s, end_s)
     offset = float(np.abs(sound.samples.mean(axis=1)).max())
     samples = block_dc(sound.samples, sound.rate)[:, : round(end_s * sound.rate)]
     samples, ridden_db = (samples, 0.0) if dynamics is None else ride(samples, sound.rate, dynamics)
+    samples, breathed_db = (
+        (samples, 0.0) if breath is None else breathe(samples, sound.rate, breath)
+    )
     samples = samples * fades(samples.shape[1], sound.rate, fade_in_s, fade_out_s)
     samples, gain_db, limited_db = _level(samples, sound.rate, target_lufs, ceiling_dbtp)
     mastered = replace(sound, samples=samples.astype(np.float32))
@@ -86,6 +98,7 @@ def master(
         loudness_lufs=integrated_loudness(mastered.samples, sound.rate),
         gain_db=gain_db,
         ridden_db=ridden_db,
+        breathed_db=breathed_db,
         limited_db=limited_db,
         ceiling_dbtp=ceiling_dbtp,
         true_peak_dbtp=true_peak(mastered.samples, sound.rate),
@@ -140,6 +153,27 @@ def ride(
     gain = _smooth(np.interp(heard.times, heard.times[told], gain))
     fader = 10 ** (np.interp(np.arange(samples.shape[1]) / rate, heard.times, gain) / 20)
     return samples * fader, float(np.ptp(gain))
+
+
+def breathe(
+    samples: NDArray[np.float64], rate: int, breath: Breath
+) -> tuple[NDArray[np.float64], float]:
+    """The samples with the swell in their momentary loudness; range of the gain (dB).
+
+    What the music has of the swell by itself is measured, as the mean breath, and only what is
+    missing is added: velocities that swell, or bars that beat against the breath, do not matter.
+    """
+    heard = k_weighted(samples[:, : round(breath.seconds * rate)], rate).levels(MOMENTARY_S)
+    breaths = breath.count(heard.times)
+    waves = harmonics(breaths)
+    wanted, gain = breath.shape(breaths), np.zeros(2 * HARMONICS)
+    for _ in range(BREATH_ROUNDS):
+        level = signal.detrend(audible_level(heard.values + waves @ gain))
+        gain += np.linalg.lstsq(waves, wanted - level, rcond=None)[0]
+    seconds = np.arange(samples.shape[1]) / rate
+    times = np.arange(0.0, seconds[-1] + STEP_S, STEP_S)
+    curve = np.clip(harmonics(breath.count(times)) @ gain, -BREATH_DB, BREATH_DB)
+    return samples * 10 ** (np.interp(seconds, times, curve) / 20), float(np.ptp(curve))
 
 
 def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
