@@ -21,7 +21,7 @@ from sonicrx_ml.curve import Curve, knots
 Floats = NDArray[np.float64]
 
 INHALE = 0.4  # share of a breath, where it is open: calm breathing out is the longer part [E]
-DEPTH_DB = 6.0  # where it is open: half of the swing that a phrase of calm music may have [E]
+DEPTH_DB = 5.0  # where it is open: clearly heard, and no startle at the fastest rate [E]
 LEAST_BREATHS = 2.0  # that music must hold to have a rate
 STEEPEST = 3.0  # dB in 400 ms: half of the startle limit, the other half is the notes' [E]
 FARTHEST = 0.125  # of the asked tempo that it may move to fit: more is another tempo [E]

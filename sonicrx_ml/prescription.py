@@ -190,7 +190,7 @@ CONTROLS: dict[str, Control] = {
         ),
         _curve("breaths_per_min", "per minute", 3, 20, "rate at which the loudness breathes"),
         _number("inhale_share", "", 0.2, 0.8, None, "of a breath, in which it swells (open: .4)"),
-        _number("breath_depth_db", "dB", 1, 12, None, "of the swell, trough to crest (open: 6)"),
+        _number("breath_depth_db", "dB", 1, 12, None, "of the swell, trough to crest (open: 5)"),
         _choice("arc", arc.ARCS, "density, register, loudness rise to a peak, then rest"),
         _number("arc_peak", "", 0.3, 0.9, None, "share of the music at the peak (open: .7)"),
         _number("final_silence_s", "s", 0, 120, 0.0, "silence at the end"),

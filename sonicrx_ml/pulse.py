@@ -51,6 +51,7 @@ BREATH_HZ = (0.05, 0.25)  # 3 to 15 breaths a minute
 BREATHS = 2.0  # cycles of the slowest that a sound must hold
 ORDERS = (0.6, 1.6)  # heard breaths for each asked, between which a swell is searched
 HARMONICS = 3  # of a breath: those of half cosines are softer than a twentieth from the fourth on
+SAME_BREATHS = 0.25  # less cannot be told apart from the asked rate
 FOLDED = 360  # places within a mean breath
 SWELL_FLOOR = -20.0  # LU
 OVERSAMPLING = 8  # of the spectrum that the rate is read from
@@ -206,17 +207,19 @@ class Swell:
 
 
 def swell_of(level: Floats, breaths: Floats) -> Swell:
-    """The swell in momentary loudness (LUFS), given the breaths asked since the start at each value.
+    """The swell in momentary loudness (LUFS), given the breaths asked until each value.
 
     The loudness is laid over breaths instead of seconds, so that a rate which glides becomes a
     steady one; there the rate is searched from .6 to 1.6 of what was asked, as in `breathing_of`.
-    The mean breath is the least-squares fit of its first `HARMONICS` at that rate.
+    The mean breath is the least-squares fit of its first `HARMONICS` at that rate, or at the asked
+    one where over the whole sound the two part by less than `SAME_BREATHS`.
     """
     count = len(level)
     even = np.linspace(breaths[0], breaths[-1], count)
     steady = signal.detrend(np.interp(even, breaths, audible_level(level)))
     ratio = _strongest_order(steady, even)
-    waves = harmonics(ratio * even)
+    drift = abs(ratio - 1.0) * (even[-1] - even[0])
+    waves = harmonics(even if drift < SAME_BREATHS else ratio * even)
     parts = np.linalg.lstsq(waves, steady, rcond=None)[0]
     phase = np.arange(FOLDED) / FOLDED
     mean = harmonics(phase) @ parts

@@ -247,7 +247,7 @@ TOLERANCES: tuple[Tolerance, ...] = (
               "what can be noticed"),
     Tolerance("inhale share", "sound", "ratio", "within", 0.1, "breaths_per_min",
               _breath("inhale"), _swell("inhale"),
-              "of the breath of half cosines that the mean breath is likest; [E] a tenth of a breath"),
+              "of the breath of half cosines that the mean breath is likest; [E] a tenth"),
     Tolerance("loudness", "sound", "LUFS", "within", 1.0, "target_lufs",
               lambda case: case.prescription.target_lufs, lambda case: case.heard.integrated,
               "integrated, ITU-R BS.1770-5; EBU R 128 allows 1 LU where .5 is not practicable"),

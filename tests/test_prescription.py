@@ -1,6 +1,7 @@
 """Prescriptions, curves and the plan of bars: validation, round trips, exact time."""
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
