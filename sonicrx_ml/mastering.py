@@ -1,8 +1,9 @@
 """A rendered sound made ready to hear: no DC, the asked loudness, peaks under a ceiling, soft ends.
 
 The order is DC block, cut, level ride, breathing, fades, gain, limiter; loudness is measured last,
-on what will be heard. The ride is a slow hand on the fader: where more instruments join, or notes thicken,
-music grows louder than its dynamics ask, and is turned down to them.
+on what will be heard. The ride is a slow hand on the fader: where more instruments join, or notes
+thicken, music grows louder than its dynamics ask, and is turned down to them. Breathing adds to the
+loudness what it lacks of the swell that is asked for.
 The limiter looks ahead and only turns down around peaks over the ceiling; calm music at -23 LUFS
 does not reach it. `Mastering` says what was done, `limited_db` 0 meaning a plain gain.
 """

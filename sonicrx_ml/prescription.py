@@ -302,16 +302,18 @@ class Prescription:
         First the tempo is moved to whole bars a breath where that is near, then every curve is laid
         by the strategy, then the arc is laid over. Itself where none of them is asked.
         """
-        if self.strategy is self.breaths_per_min is self.arc is None:
+        if not (self.strategy or self.breaths_per_min or self.arc):
             return self
-        curves = {c.name: getattr(self, c.name) for c in CONTROLS.values() if c.kind == "curve"}
+        kinds = CONTROLS.values()
+        curves: dict[str, Any] = {c.name: getattr(self, c.name) for c in kinds if c.kind == "curve"}
         if curves.pop("breaths_per_min") is not None:
             curves["tempo"] = self._breathing_tempo()
         if self.strategy is not None:
             curves |= _by_strategy(curves, self.strategy, self.music_s, self.felt_beats_per_bar)
         if self.arc is not None:
             curves |= self._raised(curves)
-        return replace(self, **dict.fromkeys(_LAID), **curves)
+        worked_in: dict[str, Any] = dict.fromkeys(_LAID)
+        return replace(self, **worked_in | curves)
 
     def _breathing_tempo(self) -> Curve:
         rate, beats, legal = self.breaths_per_min, self.felt_beats_per_bar, CONTROLS["tempo"]

@@ -143,23 +143,20 @@ def _mode_disagreement(case: Case) -> str | None:
     return f"the notes say {case.key.mode}" if wrong else None
 
 
-def _breaths(case: Case) -> float | None:
-    """Mean rate asked, breaths per minute."""
-    breath = case.plan.breath
-    return breath and breath.mean
-
-
-def _breaths_heard(case: Case) -> float | None:
-    breath, swell = case.plan.breath, case.swell
-    return breath and swell and breath.mean * swell.ratio
-
-
 def _breath(name: str) -> Callable[[Case], float | None]:
-    return lambda case: case.plan.breath and getattr(case.plan.breath, name)
+    """A figure of the breath that is asked for."""
+    return lambda case: None if case.plan.breath is None else getattr(case.plan.breath, name)
 
 
 def _swell(name: str) -> Callable[[Case], float | None]:
-    return lambda case: case.swell and getattr(case.swell, name)
+    """A figure of the swell that is heard."""
+    return lambda case: None if case.swell is None else getattr(case.swell, name)
+
+
+def _breaths_heard(case: Case) -> float | None:
+    """Mean rate, breaths per minute."""
+    breath, swell = case.plan.breath, case.swell
+    return None if breath is None or swell is None else breath.mean * swell.ratio
 
 
 def _whole_bars(case: Case) -> float | None:
@@ -238,7 +235,7 @@ TOLERANCES: tuple[Tolerance, ...] = (
               lambda case: case.plan.mode, lambda case: case.heard.key.mode,
               "as the key on sound", second=True, flag=_mode_disagreement),
     Tolerance("swell rate", "sound", "per minute", "within %", 5.0, "breaths_per_min",
-              _breaths, _breaths_heard,
+              _breath("mean"), _breaths_heard,
               "of the momentary loudness (EBU Tech 3341) over the asked breaths, searched from .6 "
               "to 1.6 of the asked rate; [E] 5 %"),
     Tolerance("swell depth", "sound", "dB", "within", 1.0, "breaths_per_min",

@@ -250,7 +250,7 @@ def test_json_is_read_strictly(text: str, message: str):
 @example(asking(duration_s=130, final_silence_s=120, tempo=[210, 40]))
 @settings(deadline=None, max_examples=60)
 def test_a_plan_lasts_exactly_and_follows_the_curve(prescription: Prescription):
-    laid = plan(prescription)
+    laid, prescription = plan(prescription), prescription.laid()
     n = len(laid)
     music = prescription.duration_s - prescription.final_silence_s
     felt = laid.bars.meters[0].felt_beat
@@ -279,7 +279,7 @@ def test_a_plan_lasts_exactly_and_follows_the_curve(prescription: Prescription):
 @given(prescriptions())
 @settings(deadline=None, max_examples=60)
 def test_targets_are_what_is_asked(prescription: Prescription):
-    laid = plan(prescription)
+    laid, prescription = plan(prescription), prescription.laid()
     assert tuple(laid.targets) == TARGETS
     edges = laid.seconds / prescription.music_s
     for name, found in laid.targets.items():
