@@ -186,7 +186,7 @@ CONTROLS: dict[str, Control] = {
         _choice(
             "strategy",
             entrainment.STRATEGIES,
-            "curves from first to last value: matched, glide, rest; or at the last from the start",
+            "how curves go to their last value: by a glide, or at once",
         ),
         _curve("breaths_per_min", "per minute", 3, 20, "rate at which the loudness breathes"),
         _number("inhale_share", "", 0.2, 0.8, None, "of a breath, in which it swells (open: .4)"),
