@@ -160,6 +160,7 @@ def produce(
         fade_out_s=TAIL_S,
         end_s=seconds,
         dynamics=_dynamics(composition),
+        breath=composition.plan.breath,
     )
     heard = (sound.samples, sound.rate)
     judged = judge(prescription, composition.midi, heard, psychoacoustics=psychoacoustics)

@@ -1,8 +1,9 @@
 """A rendered sound made ready to hear: no DC, the asked loudness, peaks under a ceiling, soft ends.
 
-The order is DC block, cut, level ride, fades, gain, limiter; loudness is measured last, on what
-will be heard. The ride is a slow hand on the fader: where more instruments join, or notes thicken,
-music grows louder than its dynamics ask, and is turned down to them.
+The order is DC block, cut, level ride, breathing, fades, gain, limiter; loudness is measured last,
+on what will be heard. The ride is a slow hand on the fader: where more instruments join, or notes
+thicken, music grows louder than its dynamics ask, and is turned down to them. Breathing adds to the
+loudness what it lacks of the swell that is asked for.
 The limiter looks ahead and only turns down around peaks over the ceiling; calm music at -23 LUFS
 does not reach it. `Mastering` says what was done, `limited_db` 0 meaning a plain gain.
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, signal
 
 from sonicrx_ml.acoustics import (
+    MOMENTARY_S,
     PART_S,
     PEAK_BLOCK,
     SHORT_TERM_S,
@@ -33,6 +35,10 @@ from sonicrx_ml.acoustics import (
     true_peak,
 )
 from sonicrx_ml.audio import Sound
+from sonicrx_ml.breathing import Breath
+from sonicrx_ml.pulse import HARMONICS, audible_level, harmonics
+
+Floats = NDArray[np.float64]
 
 DC_CORNER = 10.0  # Hz
 LOOK_AHEAD_S = 0.005
@@ -42,6 +48,8 @@ CEILING_MARGIN_DB = 0.05  # the limiter aims lower, since turning down moves the
 ROUNDS = 8  # of gain against limiter and gates
 SILENT_PEAK = 1e-5  # -100 dBFS
 RIDE_DB = 10.0  # the most that the ride turns up or down
+BREATH_DB = 12.0  # the most that breathing turns up or down
+BREATH_ROUNDS = 6  # of measuring, since what is soft counts as a rest
 RIDE_GATE = -25.0  # LU re the whole: softer moments are rests, over which the ride holds
 
 
@@ -56,6 +64,8 @@ class Mastering:
     """Gain before the limiter."""
     ridden_db: float
     """Range of the level ride; 0 where there was none."""
+    breathed_db: float
+    """Range of the gain that makes the loudness breathe; 0 where it need not."""
     limited_db: float
     """Largest gain reduction by the limiter; 0 when it had nothing to do."""
     ceiling_dbtp: float
@@ -77,10 +87,12 @@ def master(
     fade_out_s: float = 3.0,
     end_s: float | None = None,
     dynamics: Curve | None = None,
+    breath: Breath | None = None,
 ) -> tuple[Sound, Mastering]:
     """The mastered sound, `end_s` long (None: all of it), and the record of what was done.
 
     dynamics : loudness that is meant over time, in dB, no matter re what; None leaves it alone.
+    breath : the swell that the loudness is to have; None makes none.
     """
     end_s = sound.seconds if end_s is None else end_s
     _check(sound, target_lufs, ceiling_dbtp, fade_in_s, fade_out_s, end_s)
@@ -88,6 +100,7 @@ def master(
     # Bound anew to its own name, so that a render that nobody else holds is freed here.
     sound = replace(sound, samples=block_dc(sound.samples[:, : round(end_s * rate)], rate))
     ridden_db = 0.0 if dynamics is None else ride(sound.samples, rate, dynamics)[1]
+    breathed_db = 0.0 if breath is None else breathe(sound.samples, rate, breath)[1]
     _fade(sound.samples, rate, fade_in_s, fade_out_s)
     samples, gain_db, limited_db = _level(sound.samples, rate, target_lufs, ceiling_dbtp)
     mastered = replace(sound, samples=samples)
@@ -96,6 +109,7 @@ def master(
         loudness_lufs=integrated_loudness(samples, rate),
         gain_db=gain_db,
         ridden_db=ridden_db,
+        breathed_db=breathed_db,
         limited_db=limited_db,
         ceiling_dbtp=ceiling_dbtp,
         true_peak_dbtp=true_peak(samples, rate),
@@ -156,10 +170,34 @@ def ride(samples: Samples, rate: int, dynamics: Curve) -> tuple[Samples, float]:
     missing = dynamics.at(heard.times[told]) - level
     gain = np.clip(missing - missing.mean(), -RIDE_DB, RIDE_DB)
     gain = _smooth(np.interp(heard.times, heard.times[told], gain))
+    _fade_to(samples, rate, heard.times, gain)
+    return samples, float(np.ptp(gain))
+
+
+def breathe(samples: Samples, rate: int, breath: Breath) -> tuple[Samples, float]:
+    """Put the swell into the samples' momentary loudness, in place; range of the gain (dB).
+
+    What the music has of the swell by itself is measured, as the mean breath, and only what is
+    missing is added: velocities that swell, or bars that beat against the breath, do not matter.
+    """
+    heard = k_weighted(samples[:, : round(breath.seconds * rate)], rate).levels(MOMENTARY_S)
+    breaths = breath.count(heard.times)
+    waves = harmonics(breaths)
+    wanted, gain = breath.shape(breaths), np.zeros(2 * HARMONICS)
+    for _ in range(BREATH_ROUNDS):
+        level = signal.detrend(audible_level(heard.values + waves @ gain))
+        gain += np.linalg.lstsq(waves, wanted - level, rcond=None)[0]
+    times = np.arange(0.0, samples.shape[1] / rate + STEP_S, STEP_S)
+    curve = np.clip(harmonics(breath.count(times)) @ gain, -BREATH_DB, BREATH_DB)
+    _fade_to(samples, rate, times, curve)
+    return samples, float(np.ptp(curve))
+
+
+def _fade_to(samples: Samples, rate: int, times: Floats, gain_db: Floats) -> None:
+    """Turn the samples by a gain that is a curve over seconds, in place."""
     for part in _parts(samples.shape[1], rate):
         seconds = np.arange(part.start, part.stop) / rate
-        samples[:, part] *= 10 ** (np.interp(seconds, heard.times, gain) / 20)
-    return samples, float(np.ptp(gain))
+        samples[:, part] *= 10 ** (np.interp(seconds, times, gain_db) / 20)
 
 
 def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
