@@ -16,7 +16,8 @@ The model is a Gaussian process over the moves (scikit-learn; Rasmussen & Willia
 bowl that is highest at the base, since that is where the evidence is. The *next to try* is the
 highest of mean plus `CURIOSITY` standard deviations, the *one to keep* of mean less `-CAUTION` of
 them; neither goes far from what has gone best. The scales are fixed: eight sessions are too few to
-estimate them. They were chosen on simulated listeners other than those of `benchmarks/adapt.md` [E].
+estimate them. They were chosen on other simulated listeners than those of `benchmarks/adapt.md`,
+drawn from the same kinds [E].
 """
 
 from __future__ import annotations
@@ -187,7 +188,7 @@ class Expected:
         return cls(float(value), float(value - Z95 * deviation), float(value + Z95 * deviation))
 
     def __str__(self) -> str:
-        return f"{self.value:.0f} points (95 %: {self.low:.0f} to {self.high:.0f})"
+        return f"{round(self.value)} points (95 %: {round(self.low)} to {round(self.high)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,8 @@ class Move:
 
     @property
     def words(self) -> str:
-        way = "higher" if float(self.after.integral(1.0)) > float(self.before.integral(1.0)) else "lower"
+        rise = self.after.integral(1.0) - self.before.integral(1.0)
+        way = "higher" if rise > 0 else "lower"
         unit = CONTROLS[self.knob.control].unit
         change = f"{_told(self.before)} to {_told(self.after)} {unit}".rstrip()
         return f"{self.knob.control} {way}, {change}: {self._why}; alone it would gain {self.gain}"
@@ -246,7 +248,7 @@ class Suggestion:
             [
                 f"{about} Moved from the base:",
                 *(f"- {move.words}" for move in self.moves),
-                f"Expected of the next session {self.expected}; of the base {self.expected_of_base}.",
+                f"Expected of a session {self.expected}; of the base {self.expected_of_base}.",
                 f"Gain over the base {self.gain}; it is better with probability {self.better:.2f}.",
                 "A point of SUDS is worth 8 points, 4 beside a VAS. All ranges are engineering "
                 "defaults [E]. Nothing changes until a person accepts.",
@@ -264,8 +266,16 @@ class Suggestion:
         return self.base
 
     def _decide(self, journal: Journal, by: str, decision: str) -> None:
-        told = {"listener": self.listener, "base": self.base, "proposed": self.proposed}
-        journal.decide(Decision(**told, by=by, decision=decision, words=self.words))
+        journal.decide(
+            Decision(
+                listener=self.listener,
+                by=by,
+                decision=decision,
+                base=self.base,
+                proposed=self.proposed,
+                words=self.words,
+            )
+        )
 
 
 def _told(curve: Curve) -> str:

@@ -121,6 +121,9 @@ class EvaluateConfig:
             raise ValueError(f"what={self.what}; legal are nats, suite, and likeness with suite")
 
 
+DOINGS = (
+    "add", "correct", "withdraw", "list", "export", "chart", "suggest", "accept", "decline"
+)  # fmt: skip
 _Figures = make_dataclass(
     "_Figures", [(name, float | None, None) for name in FIGURES], kw_only=True
 )
@@ -135,14 +138,14 @@ class SessionsConfig(_Figures):  # type: ignore[misc, valid-type]
     do: str = "list"
     log: str = "journals"
     """Folder of the journals, a file for each listener."""
-    prescription: str | None = None
+    prescription: str = ""
     """What was heard (add, correct), or the base to suggest from: a JSON file."""
     goal: str = ""
     """Suggest from the preset of this goal."""
     began: str | None = None
     """ISO 8601 with its time zone; now where it is not given."""
     stopped: str = "finished"
-    number: int | None = None
+    number: int = 0
     """The row that is corrected or withdrawn."""
     keep: bool = False
     """Suggest what to keep instead of what to try next."""
@@ -153,12 +156,11 @@ class SessionsConfig(_Figures):  # type: ignore[misc, valid-type]
     out: str | None = None
 
     def __post_init__(self) -> None:
-        legal = "add correct withdraw list export chart suggest accept decline".split()
-        if self.do not in legal:
-            raise ValueError(f"do={self.do}; legal are {', '.join(legal)}")
-        if self.do in ("correct", "withdraw") and self.number is None:
+        if self.do not in DOINGS:
+            raise ValueError(f"do={self.do}; legal are {', '.join(DOINGS)}")
+        if self.do in ("correct", "withdraw") and self.number < 1:
             raise ValueError(f"do={self.do} needs number=, the row that is wrong (do=list)")
-        if self.do in ("add", "correct") and self.prescription is None:
+        if self.do in ("add", "correct") and not self.prescription:
             raise ValueError(f"do={self.do} needs prescription=, the JSON file of what was heard")
 
 

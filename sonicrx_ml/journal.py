@@ -265,7 +265,8 @@ class Journal:
         self._check_owner(session.listener)
         if corrects is not None and corrects not in {entry.number for entry in self.current()}:
             self._refuse(corrects)
-        return self._write(_SESSIONS, _row(session) | {"corrects": corrects, "withdrawn": withdrawn})
+        about = {"corrects": corrects, "withdrawn": withdrawn}
+        return self._write(_SESSIONS, _row(session) | about)
 
     def decide(self, decision: Decision) -> int:
         """Write down what a person did with a suggestion; the row's number."""
