@@ -100,8 +100,7 @@ class Listener:
 
 
 def moves_of(asked: Prescription, base: Prescription) -> Floats:
-    pairs = [(k, getattr(base, k.control), getattr(asked, k.control)) for k in adapt.knobs(GOAL)]
-    return np.array([knob.move(before, after) for knob, before, after in pairs])
+    return adapt.moves_between(base, asked, adapt.knobs(GOAL))
 
 
 def course(kind: str, index: int) -> dict[str, Any]:

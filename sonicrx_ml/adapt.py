@@ -2,7 +2,9 @@
 
 Only the controls listed in `adapt.toml` move, as far from the preset as that file allows for the
 goal. A control is measured as a *move* x: -1 and 1 are the ends of its range, 0 is the base, which
-is the goal's preset or the prescription that was made of it for this listener.
+is the goal's preset or the prescription that was made of it for this listener. Energy is made of
+pace, loudness, articulation and register: it follows when those move, so that the loudness stays,
+and a move of energy itself is one of loudness.
 
 A session's *outcome* is in points: 80 times the relief plus 20 times the share heard. Relief is the
 fall in SUDS and in VAS, each as a share of its scale, averaged over those that were recorded (1 is
@@ -33,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import ndtr
 
-from sonicrx_ml import goals
+from sonicrx_ml import emotion, goals
 from sonicrx_ml.curve import Curve
 from sonicrx_ml.journal import Decision, Journal, Session
 from sonicrx_ml.notes import Floats
@@ -144,6 +146,56 @@ def _knob(goal: str, control: str, entry: Mapping[str, Any]) -> Knob:
     return knob
 
 
+# ---------------------------------------------------------------- moves
+
+
+def moved(base: Prescription, moving: Sequence[Knob], moves: Floats) -> Prescription:
+    """The base with its controls at some moves (D,)."""
+    curves = {
+        knob.control: knob.moved(getattr(base, knob.control), x)
+        for knob, x in zip(moving, moves, strict=True)
+        if x
+    }
+    asked = Prescription.from_dict(base.to_dict() | curves)
+    carried = _carried(base, asked)
+    if asked.energy is None or not carried:
+        return asked
+    control = CONTROLS["energy"]
+    levels = ((f, np.clip(v + carried, control.low, control.high)) for f, v in asked.energy.points)
+    energy = Curve(tuple((fraction, round(float(level), 4)) for fraction, level in levels))
+    return Prescription.from_dict(asked.to_dict() | {"energy": energy})
+
+
+def moves_between(base: Prescription, asked: Prescription, moving: Sequence[Knob]) -> Floats:
+    """The moves (D,) that make a prescription of the base: `moved` undone, by the curves' means."""
+    found = []
+    for knob in moving:
+        before, after = getattr(base, knob.control), getattr(asked, knob.control)
+        if knob.control == "energy":
+            carried = _carried(base, asked)
+            after = Curve(tuple((f, value - carried) for f, value in after.points))
+        found.append(knob.move(before, after))
+    return np.array(found)
+
+
+def _carried(base: Prescription, asked: Prescription) -> float:
+    """The energy that moved density, articulation and register bring with them."""
+    return _made(asked) - _made(base)
+
+
+def _made(asked: Prescription) -> float:
+    """Energy at medium loudness, from the curves' means; what is open counts as middling."""
+    density, articulation, register = (
+        float(curve.integral(1.0)) if curve is not None else middle
+        for curve, middle in (
+            (asked.density, emotion.CENTRE_ONSETS),
+            (asked.articulation, 1.0),
+            (asked.register, emotion.CENTRE_REGISTER),
+        )
+    )
+    return float(emotion.energy(density, 0.0, articulation, register))
+
+
 # ---------------------------------------------------------------- outcomes
 
 
@@ -196,17 +248,19 @@ class Move:
     """One control that a suggestion moves, and what that alone is expected to do."""
 
     knob: Knob
+    x: float
     before: Curve
     after: Curve
     gain: Expected
 
     @property
     def words(self) -> str:
-        rise = self.after.integral(1.0) - self.before.integral(1.0)
-        way = "higher" if rise > 0 else "lower"
+        way = "higher" if self.x > 0 else "lower"
         unit = CONTROLS[self.knob.control].unit
         change = f"{_told(self.before)} to {_told(self.after)} {unit}".rstrip()
-        return f"{self.knob.control} {way}, {change}: {self._why}; alone it would gain {self.gain}"
+        name = "loudness" if self.knob.control == "energy" else self.knob.control
+        change = f"energy {change}" if name == "loudness" else change
+        return f"{name} {way}, {change}: {self._why}; alone it would gain {self.gain}"
 
     @property
     def _why(self) -> str:
@@ -317,8 +371,7 @@ def _learned(
         asked, points = session.prescription, outcome(session)
         curves = [getattr(asked, knob.control) for knob in moving]
         if asked.goal == base.goal and points is not None and None not in curves:
-            pairs = zip(moving, curves, strict=True)
-            rows.append([k.move(getattr(base, k.control), curve) for k, curve in pairs])
+            rows.append(moves_between(base, asked, moving))
             outcomes.append(points)
     return np.array(rows).reshape(-1, len(moving)), np.array(outcomes)
 
@@ -387,25 +440,27 @@ def _suggestion(
     given: int,
     used: int,
 ) -> Suggestion:
-    curves = {
-        k.control: k.moved(getattr(base, k.control), x)
-        for k, x in zip(moving, chosen, strict=True)
-        if x
-    }
+    proposed = moved(base, moving, chosen)
     alone = np.vstack([chosen, np.diag(chosen)])
     gains, deviations = _gains(model, alone)
     (mean, of_base), (deviation, of_base_deviation) = _expect(
         model, np.vstack([chosen, np.zeros(len(chosen))])
     )
     moves = tuple(
-        Move(k, getattr(base, k.control), curves[k.control], Expected.of(gain, deviation))
-        for k, gain, deviation in zip(moving, gains[1:], deviations[1:], strict=True)
-        if k.control in curves
+        Move(
+            k,
+            float(x),
+            getattr(base, k.control),
+            getattr(proposed, k.control),
+            Expected.of(gain, deviation),
+        )
+        for k, x, gain, deviation in zip(moving, chosen, gains[1:], deviations[1:], strict=True)
+        if x
     )
     return Suggestion(
         listener=listener,
         base=base,
-        proposed=Prescription.from_dict(base.to_dict() | curves),
+        proposed=proposed,
         moves=moves,
         expected=Expected.of(mean, np.hypot(deviation, NOISE)),
         expected_of_base=Expected.of(of_base, np.hypot(of_base_deviation, NOISE)),
@@ -429,6 +484,8 @@ __all__ = [
     "Move",
     "Suggestion",
     "knobs",
+    "moved",
+    "moves_between",
     "outcome",
     "parse",
     "ranges",

@@ -1,4 +1,4 @@
-"""Suggestions: within their ranges, explained, never without a person, and better than the preset."""
+"""Suggestions: within their ranges, explained, never without a person, better than the preset."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonicrx_ml import adapt, goals
 from sonicrx_ml.curve import Curve
+from sonicrx_ml.emotion import energy
 from sonicrx_ml.journal import Journal, Session
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import Prescription
@@ -35,24 +36,26 @@ def session(asked: Prescription = BASE, fall: float = 3, **changes) -> Session:
 
 def at(**moves: float) -> Prescription:
     """The base with controls moved."""
-    ranges = {knob.control: knob for knob in adapt.knobs("anxiety")}
-    curves = {name: ranges[name].moved(getattr(BASE, name), x) for name, x in moves.items()}
-    return Prescription.from_dict(BASE.to_dict() | curves)
+    knobs = adapt.knobs("anxiety")
+    return adapt.moved(BASE, knobs, np.array([moves.get(knob.control, 0.0) for knob in knobs]))
 
 
 # ---------------------------------------------------------------- ranges
 
 
 @pytest.mark.parametrize("goal", goals.goal_names())
-def test_every_corner_of_the_ranges_plans_at_a_playable_loudness(goal):
-    base = goals.prescribe(goal)
-    knobs = adapt.knobs(goal)
-    assert knobs
-    for corner in itertools.product((-1, 1), repeat=len(knobs)):
-        pairs = zip(knobs, corner, strict=True)
-        curves = {k.control: k.moved(getattr(base, k.control), x) for k, x in pairs}
-        laid = plan(Prescription.from_dict(base.to_dict() | curves))
-        assert (np.abs(laid.loudness_db) < 15).all()
+def test_every_corner_of_the_ranges_is_within_reach(goal):
+    """The loudness left over realises the asked energy: a moved control does what it says."""
+    base, knobs = goals.prescribe(goal), adapt.knobs(goal)
+    for corner in itertools.product((-1.0, 1.0), repeat=len(knobs)):
+        asked = adapt.moved(base, knobs, np.array(corner))
+        laid = plan(asked)
+        pace = laid.targets["density"] * laid.bpm / 60
+        register = np.nan_to_num(laid.targets["register"], nan=65.0)
+        realised = energy(pace, laid.loudness_db, laid.targets["articulation"], register)
+        assert asked.energy is not None
+        wanted = asked.energy.means(laid.seconds / asked.music_s)
+        assert realised == pytest.approx(wanted, abs=0.02)
 
 
 @pytest.mark.parametrize("goal", goals.goal_names())
@@ -72,19 +75,31 @@ def test_a_move_is_read_back(x, knob):
     assert knob.move(base, knob.moved(base, x)) == pytest.approx(x, abs=0.01)
 
 
+@given(st.lists(st.floats(-1, 1), min_size=4, max_size=4))
+def test_all_moves_together_are_read_back(moves):
+    base, knobs = goals.prescribe("focus"), adapt.knobs("focus")
+    asked = adapt.moved(base, knobs, np.array(moves))
+    assert adapt.moves_between(base, asked, knobs) == pytest.approx(moves, abs=0.01)
+
+
+def test_loudness_stays_where_only_density_moves():
+    before, after = plan(BASE).loudness_db, plan(at(density=0.5)).loudness_db
+    assert after == pytest.approx(before, abs=0.05)
+
+
 def test_hand_computed_moves():
     tempo = adapt.knobs("anxiety")[0]
     assert tempo.moved(Curve.of([80, 60]), -1) == Curve.of([72, 54])
-    energy = adapt.knobs("anxiety")[3]
-    assert energy.moved(Curve.of(0.2), 0.5) == Curve.of(0.25)
-    assert energy.move(Curve.of(0.2), Curve.of(0.18)) == pytest.approx(-0.5)
+    loudness = adapt.knobs("anxiety")[3]
+    assert loudness.moved(Curve.of(0.2), 0.5) == Curve.of(0.24)
+    assert loudness.move(Curve.of(0.2), Curve.of(0.185)) == pytest.approx(-0.5)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
         ("[goals.anxiety.tempo]", "[goals.anxiety.key]", "anxiety key: the preset has no such"),
-        ('by = "factor"', 'by = "guess"', "tempo by 'guess'; legal are factor, shift"),
+        ('\nby = "factor"', '\nby = "guess"', "tempo by 'guess'; legal are factor, shift"),
         ("low = 0.9", "low = 1.05", "tempo from 1.05 to 1.1; legal is a range around 1"),
         ("low = 0.9", "low = 0.1", "anxiety tempo leaves 40 to 210, which is legal"),
         ('strength = "E"', 'strength = "Z"', "anxiety tempo: strength 'Z'; legal are A, B"),
@@ -157,16 +172,17 @@ def test_sessions_that_teach_nothing_are_left_out_and_counted():
     assert "(3 others left out)" in found.words
 
 
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.floats(-1, 1), st.floats(-4, 6)), min_size=1, max_size=6))
 def test_a_suggestion_stays_in_its_ranges(heard):
     sessions = [session(at(tempo=x, density=-x), fall) for x, fall in heard]
     found = adapt.suggest("L-1", sessions, BASE)
-    for knob in adapt.knobs("anxiety"):
-        move = knob.move(getattr(BASE, knob.control), getattr(found.proposed, knob.control))
-        assert abs(move) <= 1.001
+    moves = adapt.moves_between(BASE, found.proposed, adapt.knobs("anxiety"))
+    assert (np.abs(moves) <= 1.01).all()
     moved = {move.knob.control for move in found.moves}
     before, after = BASE.to_dict(), found.proposed.to_dict()
-    assert {name for name in after if after[name] != before[name]} == moved
+    changed = {name for name in after if after[name] != before[name]}
+    assert moved <= changed <= moved | {"energy"}  # which follows the others
 
 
 def test_a_base_at_the_end_of_what_is_legal_is_moved_inwards_only():
@@ -209,7 +225,7 @@ def test_nothing_is_given_out_before_a_person_accepts(tmp_path):
 
 def test_it_finds_better_prescriptions_than_the_preset_within_eight_sessions():
     """Of listeners with a preference; the whole table is that of `benchmarks/adapt.md`."""
-    courses = BENCHMARK["run"](10, ("one control", "direction"))
+    courses = BENCHMARK["run"](7, ("one control", "direction"))
     ours, random = (BENCHMARK["curve"](courses, way, "kept")[-1] for way in ("suggested", "random"))
     assert ours.low > 0
     assert ours.value > random.value
