@@ -7,6 +7,7 @@ import runpy
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ BASE = goals.prescribe("anxiety")
 
 
 def session(asked: Prescription = BASE, fall: float = 3, **changes) -> Session:
-    given = {
+    given: dict[str, Any] = {
         "listener": "L-1", "prescription": asked, "began": datetime(2026, 3, 2, tzinfo=UTC),
         "minutes": asked.music_s / 60, "level_db_spl": 60, "suds_before": 6,
         "suds_after": 6 - fall,
