@@ -21,6 +21,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
+from sonicrx_ml.journal import FIGURES
 from sonicrx_ml.prescription import CONTROLS
 from sonicrx_ml.sampling import SamplingConfig
 
@@ -124,6 +125,49 @@ class EvaluateConfig:
                 raise ValueError(f"{name}={getattr(self, name)}; legal are {', '.join(legal)}")
         if not self.what or self.what == ["likeness"]:
             raise ValueError(f"what={self.what}; legal are nats, suite, and likeness with suite")
+
+
+DOINGS = (
+    "add", "correct", "withdraw", "list", "export", "chart", "suggest", "accept", "decline"
+)  # fmt: skip
+_Figures = make_dataclass(
+    "_Figures", [(name, float | None, None) for name in FIGURES], kw_only=True
+)
+
+
+@dataclass(kw_only=True)
+class SessionsConfig(_Figures):  # type: ignore[misc, valid-type]
+    """`scripts/sessions.py`: every figure of a session, and what to do with the journal."""
+
+    listener: str = MISSING
+    """A pseudonym."""
+    do: str = "list"
+    log: str = "journals"
+    """Folder of the journals, a file for each listener."""
+    prescription: str = ""
+    """What was heard (add, correct), or the base to suggest from: a JSON file."""
+    goal: str = ""
+    """Suggest from the preset of this goal."""
+    began: str | None = None
+    """ISO 8601 with its time zone; now where it is not given."""
+    stopped: str = "finished"
+    number: int = 0
+    """The row that is corrected or withdrawn."""
+    keep: bool = False
+    """Suggest what to keep instead of what to try next."""
+    by: str = ""
+    """Pseudonym of who accepts or declines."""
+    child: bool = False
+    """Hold the week to the hearing dose of children."""
+    out: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.do not in DOINGS:
+            raise ValueError(f"do={self.do}; legal are {', '.join(DOINGS)}")
+        if self.do in ("correct", "withdraw") and self.number < 1:
+            raise ValueError(f"do={self.do} needs number=, the row that is wrong (do=list)")
+        if self.do in ("add", "correct") and not self.prescription:
+            raise ValueError(f"do={self.do} needs prescription=, the JSON file of what was heard")
 
 
 def register(name: str, kind: type) -> None:

@@ -13,6 +13,7 @@ from sonicrx_ml.config import (
     EvaluateConfig,
     PrepareConfig,
     SampleConfig,
+    SessionsConfig,
     plain,
     register,
 )
@@ -24,6 +25,7 @@ ROOTS = {
     "train": (TrainConfig, []),
     "sample": (SampleConfig, []),
     "evaluate": (EvaluateConfig, []),
+    "sessions": (SessionsConfig, ["listener=L-17"]),
 }
 GROUPS = sorted(
     f"{path.parent.name}={path.stem}"

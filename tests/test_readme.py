@@ -11,7 +11,14 @@ import hydra
 import pytest
 
 from sonicrx_ml import checkpoint
-from sonicrx_ml.config import EvaluateConfig, PrepareConfig, SampleConfig, plain, register
+from sonicrx_ml.config import (
+    EvaluateConfig,
+    PrepareConfig,
+    SampleConfig,
+    SessionsConfig,
+    plain,
+    register,
+)
 from sonicrx_ml.goals import goal_names
 from sonicrx_ml.training import TrainConfig
 
@@ -23,6 +30,7 @@ SCRIPTS = {
     "train": ("train", TrainConfig),
     "sample": ("sample", SampleConfig),
     "evaluate": ("evaluate", EvaluateConfig),
+    "sessions": ("sessions", SessionsConfig),
 }
 
 

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from sonicrx_ml import checkpoint, compose
+from sonicrx_ml.goals import prescribe
+from sonicrx_ml.journal import Journal
 from sonicrx_ml.listener import example
+from sonicrx_ml.prescription import Prescription
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
@@ -86,6 +89,12 @@ def test_a_bad_prescription_file_is_named(refused, tmp_path, text, said):
         ("train.py", "data=corpus", "error: data.prepared='data/corpus' is not a prepared folder"),
         ("evaluate.py", "what=[looks]", "error: what=['looks']; legal are nats, suite"),
         ("evaluate.py", "", "error: checkpoints/small is not a bundle"),
+        ("sessions.py", "", "error: required and not given: listener"),
+        ("sessions.py", "listener=Anna", "error: listener 'Anna'; legal are pseudonyms"),
+        ("sessions.py", "listener=L-1 do=erase", "error: do=erase; legal are add, correct"),
+        ("sessions.py", "listener=L-1 do=add", "error: do=add needs prescription=, the JSON"),
+        ("sessions.py", "listener=L-1 do=withdraw", "error: do=withdraw needs number=, the row"),
+        ("sessions.py", "listener=L-1 do=suggest", "error: goal ''; legal are anxiety"),
     ],
 )
 def test_every_script_refuses_in_one_line(refused, script, given, said):
@@ -175,3 +184,32 @@ def test_sample_leaves_a_track_and_a_table(run, bundle, tmp_path, monkeypatch, c
         assert f"track: {folder}" in printed
         assert (tmp_path / folder / "report.html").is_file()
     assert printed.count("asked attributes met") == 2
+
+
+def test_a_journal_from_the_first_session_to_an_accepted_suggestion(run, tmp_path, capsys):
+    def said(*given: str) -> str:
+        run("sessions.py", "listener=L-17", *given)
+        return capsys.readouterr().out
+
+    (tmp_path / "heard.json").write_text(prescribe("anxiety").to_json())
+    heard = "prescription=heard.json", "minutes=25", "suds_before=7", "suds_after=4"
+    assert said("do=list") == "no sessions yet\n"
+    assert said("do=add", *heard, "level_db_spl=55", "began=2026-03-02T21:00+01:00") == "row 1\n"
+    assert said("do=correct", "number=1", *heard, "level_db_spl=60") == "row 2\n"
+    assert said().startswith("2  20")
+    assert "25 min, 60 dB SPL, finished" in said("do=list")
+    assert said("do=export") == "journals/L-17.csv\n"
+    assert said("do=chart") == "journals/L-17.svg\n"
+    assert "nothing changes" in said("do=suggest", "goal=anxiety").lower()
+    assert said("do=accept", "goal=anxiety", "by=C-3", "out=next.json") == "next.json\n"
+    accepted = Prescription.from_json((tmp_path / "next.json").read_bytes())
+    assert accepted.goal == "anxiety"
+    assert accepted != prescribe("anxiety")
+    assert [d.by for d in Journal(tmp_path / "journals", "L-17").decisions()] == ["C-3"]
+
+
+def test_a_full_week_is_warned_of(run, tmp_path, capsys):
+    (tmp_path / "heard.json").write_text(prescribe("anxiety").to_json())
+    heard = "do=add", "prescription=heard.json", "minutes=300", "level_db_spl=92"
+    run("sessions.py", "listener=L-17", *heard)
+    assert "weekly hearing allowance is used up: 200%" in capsys.readouterr().err

@@ -1,0 +1,84 @@
+"""A listener's journal: `python scripts/sessions.py listener=L-17 do=add prescription=FILE ...`.
+
+`do=` add, correct, withdraw, list, export, chart, suggest, accept or decline. A suggestion is only
+shown; `do=accept by=C-3` writes down who accepted it, and leaves it in a file.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sonicrx_ml import adapt, plots
+from sonicrx_ml.config import SessionsConfig, entry
+from sonicrx_ml.goals import prescribe
+from sonicrx_ml.hearing import ADULT, CHILD
+from sonicrx_ml.journal import FIGURES, Journal, Session, dose
+from sonicrx_ml.outcomes import before_after
+from sonicrx_ml.prescription import Prescription
+
+
+@entry("sessions", SessionsConfig)
+def main(cfg: SessionsConfig) -> None:
+    journal = Journal(Path(cfg.log), cfg.listener)
+    actions: dict[str, Callable[[], object]] = {
+        "add": lambda: f"row {journal.append(session(cfg))}",
+        "correct": lambda: f"row {journal.append(session(cfg), cfg.number)}",
+        "withdraw": lambda: f"row {journal.withdraw(cfg.number)}",
+        "list": lambda: listing(journal),
+        "export": lambda: journal.export(out(cfg, "csv")),
+        "chart": lambda: write(out(cfg, "svg"), plots.svg(before_after(journal.sessions()))),
+        "suggest": lambda: suggestion(cfg, journal).words,
+        "accept": lambda: write(
+            out(cfg, "json"), suggestion(cfg, journal).accept(journal, by=cfg.by).to_json()
+        ),
+        "decline": lambda: suggestion(cfg, journal).decline(journal, by=cfg.by).label,
+    }
+    print(actions[cfg.do]())
+    warning = dose(journal.sessions(), datetime.now(UTC), CHILD if cfg.child else ADULT).warning
+    if warning:
+        print(warning, file=sys.stderr)
+
+
+def session(cfg: SessionsConfig) -> Session:
+    figures = {name: getattr(cfg, name) for name in FIGURES}
+    began = datetime.fromisoformat(cfg.began) if cfg.began else datetime.now(UTC)
+    asked = Prescription.from_json(Path(cfg.prescription).read_bytes())
+    return Session(
+        listener=cfg.listener, prescription=asked, began=began, stopped=cfg.stopped, **figures
+    )
+
+
+def listing(journal: Journal) -> str:
+    rows = [
+        f"{e.number}  {e.session.began:%Y-%m-%d %H:%M}  {e.session.prescription.label}  "
+        f"{e.session.minutes:g} min, {e.session.level_db_spl:g} dB SPL, {e.session.stopped}"
+        for e in journal.current()
+    ]
+    return "\n".join(rows) or "no sessions yet"
+
+
+def suggestion(cfg: SessionsConfig, journal: Journal) -> adapt.Suggestion:
+    """From the base: a file, or the goal's preset."""
+    if cfg.prescription:
+        base = Prescription.from_json(Path(cfg.prescription).read_bytes())
+    else:
+        base = prescribe(cfg.goal)
+    return adapt.suggest(
+        cfg.listener, journal.sessions(), base, adapt.CAUTION if cfg.keep else adapt.CURIOSITY
+    )
+
+
+def out(cfg: SessionsConfig, kind: str) -> Path:
+    return Path(cfg.out or f"{cfg.log}/{cfg.listener}.{kind}")
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,399 @@
+"""The journal of a listener: what was heard and how it went, session by session, append-only.
+
+One SQLite file per listener, named by the pseudonym: to erase a person is to delete one file. A row
+is never changed: a correction or a withdrawal is a new row that refers to the old one, and triggers
+in the file refuse everything else. `append` returns when the row is on the disk (write-ahead log,
+synced at every commit), so what it has acknowledged outlives a killed process and a power cut, and
+what it has not is there whole or not at all. Keep the folder on a local disk: SQLite's write-ahead
+log does not work over a network.
+
+There is no free text, hence no place for a name. Ratings are those of evidence.md's label: SUDS 0
+to 10, VAS 0 to 100 and STAI-6 as the sum of its six items, 6 to 24. In all three *higher is worse*
+(for a mood goal, the VAS is of low mood).
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateTable
+
+from sonicrx_ml.curve import is_number
+from sonicrx_ml.hearing import ADULT, EXCHANGE_DB, WEEKLY_HOURS
+from sonicrx_ml.prescription import Prescription
+
+#: Why a session ended. `interrupted` and `technical` are not the music's doing.
+STOPPED = ("finished", "asleep", "disliked", "distressed", "interrupted", "technical")
+DECISIONS = ("accepted", "declined")
+WEEK = timedelta(days=7)
+NEAR = 0.8  # of the weekly dose: warn [E]
+
+
+class Range(NamedTuple):
+    """Legal values of a figure, both ends included."""
+
+    low: float
+    high: float
+    unit: str
+    meaning: str
+
+
+#: The figures of a session. Ranges are those of the scales, else of what a person could show [E].
+FIGURES: dict[str, Range] = {
+    "minutes": Range(0, 720, "min", "minutes heard"),
+    "level_db_spl": Range(20, 120, "dB SPL", "level at the ear while the music played"),
+    "suds_before": Range(0, 10, "", "subjective units of distress before"),
+    "suds_after": Range(0, 10, "", "and after"),
+    "vas_before": Range(0, 100, "mm", "visual analogue scale before; higher is worse"),
+    "vas_after": Range(0, 100, "mm", "and after"),
+    "stai6_before": Range(6, 24, "", "STAI-6 before, the sum of six items from 1 to 4"),
+    "stai6_after": Range(6, 24, "", "and after"),
+    "rmssd_before": Range(1, 300, "ms", "heart-rate variability (RMSSD) before"),
+    "rmssd_after": Range(1, 300, "ms", "and after"),
+    "rmssd_seconds": Range(10, 3600, "s", "length of each recording behind RMSSD"),
+    "breaths_before": Range(3, 40, "/min", "breathing rate in the recording before"),
+    "breaths_after": Range(3, 40, "/min", "and after"),
+}
+REQUIRED = ("minutes", "level_db_spl")
+PAIRS = ("suds", "vas", "stai6", "rmssd", "breaths")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """One time of listening; `FIGURES` has the units and ranges.
+
+    Raises `ValueError` that names the value and what is legal.
+    """
+
+    listener: str
+    prescription: Prescription
+    began: datetime
+    "With its time zone; kept in UTC, to the second."
+    minutes: float
+    level_db_spl: float
+    stopped: str = "finished"
+    suds_before: float | None = None
+    suds_after: float | None = None
+    vas_before: float | None = None
+    vas_after: float | None = None
+    stai6_before: float | None = None
+    stai6_after: float | None = None
+    rmssd_before: float | None = None
+    rmssd_after: float | None = None
+    rmssd_seconds: float | None = None
+    breaths_before: float | None = None
+    breaths_after: float | None = None
+
+    def __post_init__(self) -> None:
+        pseudonym(self.listener, "listener")
+        if self.began.tzinfo is None:
+            raise ValueError(f"began {self.began.isoformat()}; legal is a time with its zone")
+        object.__setattr__(self, "began", self.began.astimezone(UTC).replace(microsecond=0))
+        if self.stopped not in STOPPED:
+            raise ValueError(f"stopped {self.stopped!r}; legal are {', '.join(STOPPED)}")
+        for name in FIGURES:
+            self._check(name)
+        for pair in PAIRS:
+            self._check_pair(pair)
+        if (self.rmssd_before is None) != (self.rmssd_seconds is None):
+            raise ValueError("rmssd_before and rmssd_seconds; legal are both or neither")
+
+    def _check(self, name: str) -> None:
+        value, (low, high, unit, _) = getattr(self, name), FIGURES[name]
+        if value is None and name not in REQUIRED:
+            return
+        if not is_number(value) or not low <= value <= high:
+            raise ValueError(f"{name} {value!r}; legal are {low:g} to {high:g} {unit}".rstrip())
+        object.__setattr__(self, name, float(value))
+
+    def _check_pair(self, pair: str) -> None:
+        before, after = f"{pair}_before", f"{pair}_after"
+        if (getattr(self, before) is None) != (getattr(self, after) is None):
+            raise ValueError(f"{before} and {after}; legal are both or neither")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """A row of the journal: a session, or what was wrong with an earlier row."""
+
+    number: int
+    logged: datetime
+    session: Session
+    corrects: int | None
+    "The row that this one replaces."
+    withdrawn: bool
+    "The row that this one replaces did not happen, or was entered twice."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What a person did with a suggestion (see `adapt`)."""
+
+    listener: str
+    by: str
+    "Pseudonym of the person who decided."
+    decision: str
+    base: Prescription
+    proposed: Prescription
+    words: str
+    "The suggestion's explanation, as it was shown."
+
+    def __post_init__(self) -> None:
+        pseudonym(self.listener, "listener")
+        pseudonym(self.by, "by")
+        if self.decision not in DECISIONS:
+            raise ValueError(f"decision {self.decision!r}; legal are {', '.join(DECISIONS)}")
+
+
+def pseudonym(value: object, what: str) -> str:
+    """A name for a person that is no name. Raises `ValueError` with what is legal."""
+    legal = r"(?=.*\d)[A-Za-z0-9][A-Za-z0-9_-]{0,31}"
+    if not isinstance(value, str) or not re.fullmatch(legal, value):
+        raise ValueError(
+            f"{what} {value!r}; legal are pseudonyms of up to 32 letters, digits, - and _, "
+            "with a digit among them: never a name"
+        )
+    return value
+
+
+# ---------------------------------------------------------------- tables
+
+_METADATA = sa.MetaData()
+_SESSIONS = sa.Table(
+    "sessions",
+    _METADATA,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("corrects", sa.ForeignKey("sessions.number"), unique=True),
+    sa.Column("withdrawn", sa.Boolean, nullable=False),
+    sa.Column("logged", sa.Text, nullable=False),
+    sa.Column("listener", sa.Text, nullable=False),
+    sa.Column("began", sa.Text, nullable=False),
+    sa.Column("track", sa.Text, nullable=False),  # id, goal and seed of the prescription,
+    sa.Column("goal", sa.Text),  # for who reads the file by other means
+    sa.Column("seed", sa.Integer, nullable=False),
+    sa.Column("stopped", sa.Text, sa.CheckConstraint(f"stopped IN {STOPPED}"), nullable=False),
+    *(
+        sa.Column(
+            name,
+            sa.Float,
+            sa.CheckConstraint(f"{name} BETWEEN {legal.low} AND {legal.high}"),
+            nullable=name not in REQUIRED,
+        )
+        for name, legal in FIGURES.items()
+    ),
+    sa.Column("prescription", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+_DECISIONS = sa.Table(
+    "decisions",
+    _METADATA,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("logged", sa.Text, nullable=False),
+    *(sa.Column(f.name, sa.Text, nullable=False) for f in dataclasses.fields(Decision)),
+    sqlite_autoincrement=True,
+)
+# REPLACE deletes rows without asking the triggers on deletion, so what it would replace is refused.
+_TAKEN = {
+    "sessions": "number = NEW.number OR corrects = NEW.corrects",
+    "decisions": "number = NEW.number",
+}
+
+
+def _triggers(table: str) -> Iterable[str]:
+    refuse = "BEGIN SELECT RAISE(ABORT, 'append-only: a correction is a new row'); END"
+    taken = f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {_TAKEN[table]})"
+    for verb, when in (("UPDATE", ""), ("DELETE", ""), ("INSERT", taken)):
+        name = f"{table}_{verb.lower()}"
+        yield f"CREATE TRIGGER IF NOT EXISTS {name} BEFORE {verb} ON {table} {when} {refuse}"
+
+
+def _engine(path: Path) -> sa.Engine:
+    """Connections that sync at every commit; none is kept, so the file is whole between calls."""
+    url = sa.URL.create("sqlite", database=str(path))
+    engine = sa.create_engine(url, poolclass=NullPool, connect_args={"timeout": 30})
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _: Any) -> None:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+# ---------------------------------------------------------------- the journal
+
+
+class Journal:
+    """The journal of one listener: `<folder>/<listener>.sqlite`, made where it is missing."""
+
+    def __init__(self, folder: Path, listener: str) -> None:
+        self.listener = pseudonym(listener, "listener")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"{listener}.sqlite"
+        self._engine = _engine(self.path)
+        with self._engine.begin() as connection:
+            for table in _METADATA.sorted_tables:
+                connection.execute(CreateTable(table, if_not_exists=True))
+                for trigger in _triggers(table.name):
+                    connection.execute(sa.text(trigger))
+
+    def append(self, session: Session, corrects: int | None = None) -> int:
+        """Write a session down, or what an earlier row should have said; the row's number.
+
+        It is on the disk when this returns. Raises `ValueError` for another listener's session and
+        for a row to correct that is not there or was corrected before.
+        """
+        return self._insert(session, corrects, withdrawn=False)
+
+    def withdraw(self, number: int) -> int:
+        """Take a row back, by a new row that says so; the new row's number."""
+        found = [entry.session for entry in self.current() if entry.number == number]
+        if not found:
+            self._refuse(number)
+        return self._insert(found[0], number, withdrawn=True)
+
+    def _insert(self, session: Session, corrects: int | None, withdrawn: bool) -> int:
+        self._check_owner(session.listener)
+        if corrects is not None and corrects not in {entry.number for entry in self.current()}:
+            self._refuse(corrects)
+        about = {"corrects": corrects, "withdrawn": withdrawn}
+        return self._write(_SESSIONS, _row(session) | about)
+
+    def decide(self, decision: Decision) -> int:
+        """Write down what a person did with a suggestion; the row's number."""
+        self._check_owner(decision.listener)
+        row = {f.name: getattr(decision, f.name) for f in dataclasses.fields(decision)}
+        written = {"base": decision.base.to_json(), "proposed": decision.proposed.to_json()}
+        return self._write(_DECISIONS, row | written)
+
+    def _write(self, table: sa.Table, row: dict[str, Any]) -> int:
+        logged = datetime.now(UTC).isoformat(timespec="seconds")
+        with self._engine.begin() as connection:
+            done = connection.execute(sa.insert(table).values(row | {"logged": logged}))
+            key = done.inserted_primary_key
+        assert key is not None
+        return int(key[0])
+
+    def entries(self) -> list[Entry]:
+        """Every row, in the order of writing."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(_SESSIONS).order_by(_SESSIONS.c.number))
+            return [_entry(row._asdict()) for row in rows]
+
+    def current(self) -> list[Entry]:
+        """The rows that hold: neither corrected nor withdrawn, by the time they began."""
+        entries = self.entries()
+        replaced = {entry.corrects for entry in entries}
+        held = [e for e in entries if e.number not in replaced and not e.withdrawn]
+        return sorted(held, key=lambda entry: (entry.session.began, entry.number))
+
+    def sessions(self) -> list[Session]:
+        """The sessions that hold, in the order in which they were heard."""
+        return [entry.session for entry in self.current()]
+
+    def decisions(self) -> list[Decision]:
+        """What was decided on suggestions, in the order of writing."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(_DECISIONS).order_by(_DECISIONS.c.number))
+            return [_decision(row._asdict()) for row in rows]
+
+    def export(self, path: Path) -> Path:
+        """A CSV file of every row; `holds` is 0 where it was corrected or withdrawn."""
+        held = {entry.number for entry in self.current()}
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(_SESSIONS).order_by(_SESSIONS.c.number)).all()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow([*_SESSIONS.c.keys(), "holds"])
+            writer.writerows([*row, int(row.number in held)] for row in rows)
+        return path
+
+    def _check_owner(self, listener: str) -> None:
+        if listener != self.listener:
+            raise ValueError(f"listener {listener!r}; legal in {self.path} is {self.listener!r}")
+
+    def _refuse(self, number: int) -> None:
+        legal = ", ".join(str(entry.number) for entry in self.current()) or "none yet"
+        raise ValueError(f"row {number} cannot be corrected; legal are {legal}")
+
+
+def _row(session: Session) -> dict[str, Any]:
+    asked = session.prescription
+    row = {f.name: getattr(session, f.name) for f in dataclasses.fields(session)}
+    told = {"track": asked.id, "goal": asked.goal, "seed": asked.seed}
+    return row | told | {"began": session.began.isoformat(), "prescription": asked.to_json()}
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    values = {f.name: row[f.name] for f in dataclasses.fields(Session)}
+    values["began"] = datetime.fromisoformat(row["began"])
+    values["prescription"] = Prescription.from_json(row["prescription"])
+    about = {name: row[name] for name in ("number", "corrects", "withdrawn")}
+    logged = datetime.fromisoformat(row["logged"])
+    return Entry(session=Session(**values), logged=logged, **about)
+
+
+def _decision(row: dict[str, Any]) -> Decision:
+    values = {f.name: row[f.name] for f in dataclasses.fields(Decision)}
+    parts = {name: Prescription.from_json(row[name]) for name in ("base", "proposed")}
+    return Decision(**values | parts)
+
+
+# ---------------------------------------------------------------- hearing
+
+
+@dataclass(frozen=True, slots=True)
+class Dose:
+    """What the sessions of seven days did to the weekly allowance of ITU-T H.870."""
+
+    hours: float
+    share: float
+    "Of the allowance: 1 is all of it."
+
+    @property
+    def warning(self) -> str | None:
+        """A sentence where the allowance is nearly or wholly used, else None."""
+        if self.share < NEAR:
+            return None
+        state = "is used up" if self.share >= 1 else "is nearly used up"
+        return (
+            f"The weekly hearing allowance {state}: {self.share:.0%} in {self.hours:.1f} h of "
+            "sessions. Lower the level or rest the ears; other loud sound comes on top."
+        )
+
+
+def dose(sessions: Iterable[Session], now: datetime, reference: float = ADULT) -> Dose:
+    """The dose of the sessions that began in the seven days up to `now` (ITU-T H.870, 2018).
+
+    reference: dBA for 40 hours a week, `hearing.ADULT` or `hearing.CHILD`. The level in dB SPL is
+    taken for dBA, which for music errs on the safe side [E]. Sound from elsewhere is not known.
+    """
+    week = [s for s in sessions if now - WEEK < s.began <= now]
+    allowed = [WEEKLY_HOURS * 2.0 ** ((reference - s.level_db_spl) / EXCHANGE_DB) for s in week]
+    shares = (s.minutes / 60 / hours for s, hours in zip(week, allowed, strict=True))
+    return Dose(sum(s.minutes for s in week) / 60, sum(shares))
+
+
+__all__ = [
+    "DECISIONS",
+    "FIGURES",
+    "STOPPED",
+    "Decision",
+    "Dose",
+    "Entry",
+    "Journal",
+    "Range",
+    "Session",
+    "dose",
+    "pseudonym",
+]
