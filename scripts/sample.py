@@ -1,42 +1,53 @@
 """Compose: `python scripts/sample.py goal=anxiety duration_s=120 key=D tempo=[84,60] n=2`."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 
 from sonicrx_ml import checkpoint, report
 from sonicrx_ml.compose import check, compose, produce
 from sonicrx_ml.config import SampleConfig, entry
+from sonicrx_ml.fitting import ListeningPlan, prescribe_for
 from sonicrx_ml.goals import prescribe
+from sonicrx_ml.listener import Listener
 from sonicrx_ml.prescription import CONTROLS, Prescription
+
+T = TypeVar("T", Prescription, Listener)
 
 
 @entry("sample", SampleConfig)
 def main(cfg: SampleConfig) -> None:
-    prescriptions = takes(cfg)
+    plan = personal(cfg)
+    prescriptions = takes(cfg, plan)
     out, font = Path(cfg.out), Path(cfg.font) if cfg.font else None
     bundle = checkpoint.load(cfg.checkpoint)
     check(out, cfg.engine, font)
+    deep = cfg.psychoacoustics or bool(plan and plan.max_sharpness_acum)
+    if plan:
+        print(plan.summary())
     console = Console()
     with console.status(f"composing {len(prescriptions)} x {prescriptions[0].duration_s:g} s"):
         compositions = compose(prescriptions, bundle, cfg.sampling)
     for composition in compositions:
         with console.status("rendering and judging"):
-            track = produce(
-                composition, bundle, cfg.sampling, cfg.engine, font, cfg.psychoacoustics
-            )
+            track = produce(composition, bundle, cfg.sampling, cfg.engine, font, deep)
+            if plan:
+                track = replace(track, manifest={**track.manifest, "listener": plan.record()})
             folder = track.save(out / composition.prescription.label)
         print(report.summary(track.report))
         print(f"track: {folder}")
 
 
-def takes(cfg: SampleConfig) -> list[Prescription]:
+def takes(cfg: SampleConfig, plan: ListeningPlan | None) -> list[Prescription]:
     """The prescription asked for, once per take."""
-    values: dict[str, Any] = {name: getattr(cfg, name) for name in CONTROLS}
-    given = {name: value for name, value in values.items() if value is not None}
-    if cfg.prescription:
-        first = Prescription.from_dict(read(Path(cfg.prescription)).to_dict() | given)
+    given = controls(cfg)
+    if plan:
+        first = plan.prescription
+    elif cfg.prescription:
+        values = read(Path(cfg.prescription), Prescription).to_dict()
+        first = Prescription.from_dict(values | given)
     elif "goal" in given:
         first = prescribe(**given)
     else:
@@ -47,9 +58,27 @@ def takes(cfg: SampleConfig) -> list[Prescription]:
     return [Prescription.from_dict(again | {"seed": first.seed + i}) for i in range(cfg.n)]
 
 
-def read(path: Path) -> Prescription:
+def personal(cfg: SampleConfig) -> ListeningPlan | None:
+    """The goal fitted to the listener, where there is one."""
+    given = controls(cfg)
+    if cfg.listener is None:
+        if cfg.override is not None or cfg.step_percent is not None:
+            raise ValueError("override and step_percent need a listener; legal is listener=FILE")
+        return None
+    if cfg.prescription or "goal" not in given:
+        raise ValueError("a listener needs a goal, and no prescription; legal is goal=NAME")
+    who = read(Path(cfg.listener), Listener)
+    return prescribe_for(who, override=cfg.override, step_percent=cfg.step_percent, **given)
+
+
+def controls(cfg: SampleConfig) -> dict[str, Any]:
+    values: dict[str, Any] = {name: getattr(cfg, name) for name in CONTROLS}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def read(path: Path, kind: type[T]) -> T:
     try:
-        return Prescription.from_json(path.read_bytes())
+        return kind.from_json(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -29,7 +29,7 @@ step prepare "$PYTHON" scripts/prepare_data.py \
   data.root="$work/midi" data.manifest="$work/midi/manifest.csv" out="$work/prepared"
 
 step train "$PYTHON" scripts/train.py \
-  data=corpus data.prepared="$work/prepared" model=tiny out="$work" name=run \
+  data=folder data.prepared="$work/prepared" model=tiny out="$work" name=run \
   optim.max_steps=100 optim.warmup_steps=10 trainer.valid_every=50 data.valid_windows=8
 
 step sample "$PYTHON" scripts/sample.py \

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from sonicrx_ml.config import entry
 from sonicrx_ml.monitor import callbacks, loggers
+from sonicrx_ml.release import release
 from sonicrx_ml.shards import prepare_etudes
-from sonicrx_ml.training import TrainConfig, best_checkpoint, find_checkpoint, fit, release
+from sonicrx_ml.training import TrainConfig, best_checkpoint, find_checkpoint, fit
 
 
 @entry("train", TrainConfig)

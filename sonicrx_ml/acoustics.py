@@ -16,7 +16,8 @@ EBU Tech 3342 (loudness range). The tempo search is our own; `tempo_near` says h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -32,6 +33,7 @@ RATES = (8_000, 384_000)  # Hz
 MOMENTARY_S = 0.4  # EBU Tech 3341
 SHORT_TERM_S = 3.0  # EBU Tech 3341
 STEP_S = 0.1  # both are read every 100 ms: 75 % overlap of the 400 ms blocks (BS.1770-5)
+PART_S = 4.0  # of sound worked on at once: so much stays in a processor's cache
 FINE_STEP_S = 0.01  # for the momentary maximum, which 100 ms could miss by .6 LU
 ABSOLUTE_GATE = -70.0  # LUFS, BS.1770-5
 INTEGRATED_GATE = -10.0  # LU below the ungated level, BS.1770-5
@@ -42,8 +44,10 @@ REFERENCE_LUFS = -23.0  # of the track whose playback level is stated
 PEAK_RATE = 384_000  # Hz; BS.1770-5 annex 2 asks for at least 192 kHz
 PEAK_REACH = 12  # input samples on either side that shape an interpolated one
 PEAK_BLOCK = 128  # samples
+PEAK_BATCH = 256  # blocks oversampled at once
 
 SILENCE_DBFS = -80.0  # a frame whose RMS is below has no timbre
+FRAMES_AT_ONCE = 256  # of a spectrogram
 ONSET_RATE = 100  # Hz, onset strength
 ONSET_LEAST_S = 0.5  # of sound: less holds no curve
 ONSET_BAND = 6_000.0  # Hz: what starts a note is below
@@ -90,7 +94,8 @@ def _mono(samples: Samples, rate: int, seconds: float) -> Samples:
     rows = checked(samples, rate)
     require(rows, rate, seconds)
     mono = rows.mean(axis=0)
-    return mono - mono.mean(dtype=np.float64).astype(mono.dtype)
+    mono -= mono.mean(dtype=np.float64).astype(mono.dtype)
+    return mono
 
 
 def decibel(power: ArrayLike) -> Floats:
@@ -142,6 +147,10 @@ class Weighted:
     seconds: float
     """Length of the sound."""
 
+    def louder(self, gain_db: float) -> Weighted:
+        """The same after a plain gain."""
+        return replace(self, energy=self.energy * 10 ** (gain_db / 10))
+
     def power(self, window_s: float, step_s: float = STEP_S) -> Floats:
         """Mean power, summed over channels, of every window of `window_s`, one per `step_s`."""
         width, step = round(window_s / FINE_STEP_S), round(step_s / FINE_STEP_S)
@@ -185,18 +194,18 @@ class Weighted:
 
 
 def k_weighted(samples: Samples, rate: int) -> Weighted:
-    """K-weighted energy of a sound, a minute of it at a time."""
+    """K-weighted energy of a sound, a few seconds of it at a time."""
     rows = checked(samples, rate)
     bins = int(rows.shape[1] / (rate * FINE_STEP_S) + 1e-9)
     edges = np.rint(np.arange(bins + 1) * rate * FINE_STEP_S).astype(np.int64)
     energy, state = np.empty(bins), np.zeros((2, len(rows), 2))
-    minute = round(60 / FINE_STEP_S)
-    for first in range(0, bins, minute):
-        at = edges[first : first + minute + 1]
+    some = round(PART_S / FINE_STEP_S)
+    for first in range(0, bins, some):
+        at = edges[first : first + some + 1]
         part = rows[:, at[0] : at[-1]].astype(np.float64)
         part, state = signal.sosfilt(k_weighting(rate), part, axis=1, zi=state)
         squares = np.einsum("cn,cn->n", part, part)
-        energy[first : first + minute] = np.add.reduceat(squares, at[:-1] - at[0])
+        energy[first : first + some] = np.add.reduceat(squares, at[:-1] - at[0])
     return Weighted(energy, edges, rows.shape[1] / rate)
 
 
@@ -261,26 +270,52 @@ def full_scale_level(playback_db_spl: float, channels: int) -> float:
 def true_peak(samples: Samples, rate: int) -> float:
     """Highest level of the continuous signal in dBTP (BS.1770-5 annex 2), `-inf` for silence.
 
-    Oversampled to 384 kHz or more, where a peak is under-read by .17 dB at worst. An interpolated
-    value is at most the largest sample in reach times the filter's absolute sum; blocks are taken
-    from the largest such bound down, until no block left can hold the peak.
+    Oversampled to 384 kHz or more, where a peak is under-read by .17 dB at worst. Blocks are taken
+    from the largest `peak_bounds` down, until no block left can hold the peak.
     """
     rows = checked(samples, rate)
     factor = -(-PEAK_RATE // rate)
-    taps = _interpolator(factor)
-    peak = float(np.abs(rows).max(initial=0.0))
-    blocks = _peak_blocks(rows)
-    overshoot = np.abs(np.pad(taps, (0, factor - 1)).reshape(-1, factor)).sum(axis=0).max()
-    bound = np.maximum(blocks.max(axis=1), -blocks.min(axis=1)) * overshoot
-    order = np.argsort(-bound, kind="stable")
-    for start in range(0, len(order), 256):
-        chosen = order[start : start + 256]
-        if bound[chosen[0]] <= peak:
+    bounds = peak_bounds(rows, factor)
+    order = np.argsort(-bounds, kind="stable")
+    peak = 0.0
+    for first in range(0, len(order), PEAK_BATCH):
+        chosen = order[first : first + PEAK_BATCH]
+        if bounds[chosen[0]] <= peak:
             break
-        between = signal.upfirdn(taps, blocks[chosen], up=factor, axis=1)
-        inside = between[:, 2 * PEAK_REACH * factor : (blocks.shape[1] - 1) * factor + 1]
-        peak = max(peak, float(np.abs(inside).max()))
+        peak = max(peak, float(peaks_between(rows, chosen, factor).max()))
     return float(decibel(peak**2))
+
+
+def peak_bounds(rows: Samples, factor: int) -> Floats:
+    """What the oversampled signal cannot exceed in any channel, per block of PEAK_BLOCK samples.
+
+    An interpolated value is at most the largest sample in reach times the filter's absolute sum.
+    """
+    starts = np.arange(0, rows.shape[1], PEAK_BLOCK)
+    highest = np.maximum.reduceat(rows, starts, axis=1)
+    lowest = np.minimum.reduceat(rows, starts, axis=1)
+    largest = np.maximum(highest, -lowest).max(axis=0)
+    in_reach = ndimage.maximum_filter1d(largest, 3, mode="nearest")
+    taps = np.pad(_interpolator(factor), (0, factor - 1)).reshape(-1, factor)
+    return np.asarray(in_reach * np.abs(taps).sum(axis=0).max(), dtype=np.float64)
+
+
+def peaks_between(rows: Samples, blocks: NDArray[np.integer], factor: int) -> Floats:
+    """Largest magnitude in any channel from each sample up to the next, (len(blocks), PEAK_BLOCK).
+
+    blocks : indices of blocks of PEAK_BLOCK samples; outside the sound is silence.
+    """
+    found = np.empty((len(blocks), PEAK_BLOCK))
+    window = np.arange(-PEAK_REACH, PEAK_BLOCK + PEAK_REACH)
+    for first in range(0, len(blocks), PEAK_BATCH):
+        at = blocks[first : first + PEAK_BATCH, None] * PEAK_BLOCK + window
+        inside = (at >= 0) & (at < rows.shape[1])
+        parts = np.where(inside, rows[:, at.clip(0, rows.shape[1] - 1)], 0.0)
+        between = signal.upfirdn(_interpolator(factor), parts, up=factor, axis=2)
+        between = between[..., 2 * PEAK_REACH * factor :][..., : PEAK_BLOCK * factor]
+        steps = np.abs(between).reshape(*parts.shape[:2], PEAK_BLOCK, factor)
+        found[first : first + PEAK_BATCH] = steps.max(axis=(0, 3))
+    return found
 
 
 @cache
@@ -290,24 +325,17 @@ def _interpolator(factor: int) -> Floats:
     return factor * signal.firwin(taps, 1.0 / factor, window=("kaiser", 5.0), scale=False)
 
 
-def _peak_blocks(rows: Samples) -> Samples:
-    """Blocks (b, PEAK_BLOCK + 2·PEAK_REACH) that overlap by their reach; silence outside."""
-    fill = -rows.shape[1] % PEAK_BLOCK + PEAK_REACH
-    padded = np.pad(rows, ((0, 0), (PEAK_REACH, fill)))
-    windows = sliding_window_view(padded, PEAK_BLOCK + 2 * PEAK_REACH, axis=1)
-    return windows[:, ::PEAK_BLOCK].reshape(-1, windows.shape[-1])
-
-
 # ---------------------------------------------------------------- timbre
 
 
-def _magnitudes(mono: Samples, frame: int, hop: int, bins: int) -> NDArray[np.float32]:
-    """Magnitudes (frames, bins) of Hann-windowed frames; whole frames only. 1.0 is full scale."""
+def _magnitudes(mono: Samples, frame: int, hop: int, bins: int) -> Iterator[NDArray[np.float32]]:
+    """Magnitudes (frames, bins) of Hann-windowed frames, FRAMES_AT_ONCE; 1.0 is full scale."""
     window = signal.get_window("hann", frame).astype(np.float32)
     window *= 2.0 / window.sum()
-    frames = sliding_window_view(mono.astype(np.float32), frame)[::hop]
-    chunks = (frames[start : start + 1024] for start in range(0, len(frames), 1024))
-    return np.concatenate([np.abs(scipy.fft.rfft(chunk * window)[:, :bins]) for chunk in chunks])
+    frames = sliding_window_view(mono, frame)[::hop]
+    for first in range(0, len(frames), FRAMES_AT_ONCE):
+        part = frames[first : first + FRAMES_AT_ONCE].astype(np.float32)
+        yield np.abs(scipy.fft.rfft(part * window)[:, :bins])
 
 
 def spectral_centroid(samples: Samples, rate: int, *, window_s: float = 0.05) -> Curve:
@@ -315,11 +343,15 @@ def spectral_centroid(samples: Samples, rate: int, *, window_s: float = 0.05) ->
     mono = _mono(samples, rate, window_s)
     frame = round(window_s * rate)
     hop = frame // 2
-    magnitude = _magnitudes(mono, frame, hop, frame // 2 + 1)
     hz = scipy.fft.rfftfreq(frame, 1.0 / rate)
-    audible = decibel((magnitude**2).sum(axis=1) / 3.0) > SILENCE_DBFS
-    values = magnitude[audible] @ hz / magnitude[audible].sum(axis=1)
-    return Curve((np.flatnonzero(audible) * hop + frame / 2) / rate, values, "Hz")
+    sums = [
+        ((magnitude**2).sum(axis=1), magnitude @ hz, magnitude.sum(axis=1))
+        for magnitude in _magnitudes(mono, frame, hop, frame // 2 + 1)
+    ]
+    power, moment, total = (np.concatenate(column) for column in zip(*sums, strict=True))
+    audible = decibel(power / 3.0) > SILENCE_DBFS
+    times = (np.flatnonzero(audible) * hop + frame / 2) / rate
+    return Curve(times, moment[audible] / total[audible], "Hz")
 
 
 # ---------------------------------------------------------------- tempo
@@ -333,10 +365,17 @@ def onset_strength(samples: Samples, rate: int) -> Curve:
     """
     mono = _mono(samples, rate, ONSET_LEAST_S)
     frame, hop, lag = round(0.08 * rate), round(rate / ONSET_RATE), 5
-    magnitude = _magnitudes(mono, frame, hop, int(ONSET_BAND * frame / rate))
-    level = np.log1p(1000.0 * magnitude / max(float(magnitude.max()), 1e-9))
-    fall = ndimage.maximum_filter1d(level[:-lag], 3, axis=1) - level[lag:]
-    rise = -np.minimum(fall, 0.0, out=fall).mean(axis=1).astype(np.float64)
+    bins = int(ONSET_BAND * frame / rate)
+    level = np.empty(((len(mono) - frame) // hop + 1, bins), np.float32)
+    for first, magnitude in enumerate(_magnitudes(mono, frame, hop, bins)):
+        level[first * FRAMES_AT_ONCE :][: len(magnitude)] = magnitude
+    level *= 1000.0 / max(float(level.max()), 1e-9)
+    np.log1p(level, out=level)
+    rise = np.empty(len(level) - lag)
+    for first in range(0, len(rise), FRAMES_AT_ONCE):
+        part = level[first : first + FRAMES_AT_ONCE + lag]
+        fall = ndimage.maximum_filter1d(part[:-lag], 3, axis=1) - part[lag:]
+        rise[first : first + FRAMES_AT_ONCE] = -np.minimum(fall, 0.0, out=fall).mean(axis=1)
     rise -= ndimage.uniform_filter1d(rise, 2 * ONSET_RATE)
     rise /= np.sqrt(ndimage.uniform_filter1d(rise**2, 8 * ONSET_RATE)) + 1e-6
     times = ((np.arange(len(rise)) + lag / 2) * hop + frame / 2) / rate
@@ -398,13 +437,16 @@ def tempo_of(
 def _best_ratio(strength: Floats, beats: Floats, ratios: Floats) -> float:
     """Ratio whose beat, halved and divided, the onsets follow best; NaN at the edge of `ratios`."""
     turn = -1j * np.pi * (beats - beats[len(beats) // 2])
-    half = np.repeat(np.exp(turn * (ratios[1] - ratios[0]))[:, None], len(ratios), axis=1)
-    half[:, 0] = np.exp(turn * ratios[0])
-    half = np.cumprod(half, axis=1)  # the exponential at every ratio: they are evenly spaced
-    wave, power = np.ones_like(half), np.zeros(len(ratios))
-    for step in np.diff((0, *HALVES)):
-        wave = wave * half**step
-        power += np.abs(strength @ wave) ** 2
+    step, some = ratios[1] - ratios[0], int(np.ceil(np.sqrt(len(ratios))))
+    # An evenly spaced ratio is a coarse one plus a fine one, so a table of them is one product.
+    fine = step * np.arange(some)
+    coarse = ratios[0] + some * fine
+    grid = sum(
+        np.abs((strength * np.exp(n * np.outer(coarse, turn))) @ np.exp(n * np.outer(turn, fine)))
+        ** 2
+        for n in HALVES
+    )
+    power = np.ravel(grid)[: len(ratios)]
     best = int(np.argmax(power))
     if best in (0, len(ratios) - 1):
         return float("nan")

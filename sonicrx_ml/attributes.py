@@ -57,7 +57,7 @@ NUMBERS = (
         "chromaticism",
         "ratio",
         "share of note time outside the scale (minor: natural plus raised seventh)",
-        "scale consistency, Wu & Yang 2020",
+        "scale consistency, Mogren 2016",
     ),
     Attribute(
         "loudness",

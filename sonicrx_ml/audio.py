@@ -136,7 +136,7 @@ def save(sound: Sound, path: Path | str, tags: Mapping[str, str]) -> Path:
     path = Path(path)
     if path.suffix not in FORMATS:
         raise ValueError(f"suffix {path.suffix!r} of {path.name}; legal are {', '.join(FORMATS)}")
-    peak = np.abs(sound.samples).max(initial=0.0)
+    peak = max(sound.samples.max(initial=0.0), -sound.samples.min(initial=0.0))
     if not peak <= 1.0:
         raise ValueError(f"peak {peak:.3f} would clip in {path.name}; legal are up to 1: master it")
     made_by = {"engine": sound.engine, "font": sound.font, "font_sha256": sound.font_sha256}
@@ -155,14 +155,15 @@ def save(sound: Sound, path: Path | str, tags: Mapping[str, str]) -> Path:
 def _write(
     sound: Sound, path: Path, container: str, encoding: str, fields: Mapping[str, str]
 ) -> None:
-    frames = np.ascontiguousarray(sound.samples.T)
+    channels, frames = sound.samples.shape
     with soundfile.SoundFile(
-        path, "w", sound.rate, frames.shape[1], subtype=encoding, format=container
+        path, "w", sound.rate, channels, subtype=encoding, format=container
     ) as file:
         for key, value in fields.items():
             setattr(file, key, value)
-        for start in range(0, len(frames), CHUNK_FRAMES):
-            file.write(frames[start : start + CHUNK_FRAMES])
+        for start in range(0, frames, CHUNK_FRAMES):
+            chunk = sound.samples[:, start : start + CHUNK_FRAMES]
+            file.write(np.ascontiguousarray(chunk.T))
 
 
 def load(path: Path | str) -> tuple[NDArray[np.float32], int]:

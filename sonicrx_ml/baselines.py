@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sonicrx_ml import canonical, etudes, keys
+from sonicrx_ml import canonical, etudes, forms, keys
 from sonicrx_ml.canonical import GRID, Gridded
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.compose import compose
@@ -114,7 +114,7 @@ def _etude(prescription: Prescription, laid: BarPlan) -> Gridded:
     fixed: dict[str, int | str] = {"tonic": 0, "bpm": int(np.clip(laid.bpm.mean(), 48, 140))}
     if laid.mode is not None:
         fixed["mode"] = laid.mode
-    if str(laid.bars.meters[0]) in etudes.METERS:
+    if str(laid.bars.meters[0]) in forms.METERS:
         fixed["meter"] = str(laid.bars.meters[0])
     notes = canonical.playable(etudes.compose(prescription.seed, **fixed).notes)
     moved = canonical.into_range(notes.transpose(keys.estimate_key(notes).to_canonical))

@@ -16,9 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sonicrx_ml import __version__
+from sonicrx_ml import __version__, tables
 from sonicrx_ml.dataset import REMAINING_EDGES, DataConfig, load_labels
 from sonicrx_ml.labels import Bins
+from sonicrx_ml.palette import FAMILIES
 
 PACKAGES = ("torch", "lightning", "numpy", "miditok", "symusic", "datasets")
 
@@ -39,16 +40,30 @@ onsets per beat above 2, c the mean share out of scale above 0.03, f the timbre 
 Pieces whose bar lines mean nothing are not drawn."""
 
 _LIMITS = """\
-- It learned from scores: Western notated music, mostly of before 1930. Other traditions, jazz, pop
-  and everything that is not notated are rare in it or missing.
-- Scores carry no dynamics that can be trusted, so it composes none: velocities are written by rule.
-- No percussion; at most one instrument of each of twelve timbre families.
+- It composes no dynamics, since those of most MIDI files cannot be trusted: velocities are written
+  by rule.
+- No percussion; at most one instrument of each of {families} timbre families.
 - It attends to {context} tokens, some bars of dense music: motifs of long ago are forgotten, and
   the form of a long piece is carried by the prescription, not by repetition.
-- Asked for what its corpus seldom combines (a fast tempo and few notes, a very high register and
-  many voices, much chromaticism in a calm piece) it follows less closely. The report that comes
-  with each track says by how much.
-- It may come close to a passage of its training data; nothing checks for that."""
+- Asked for what is seldom combined in what it learned from (in most music: a fast tempo and few
+  notes, a very high register and many voices, much chromaticism in a calm piece) it follows less
+  closely. The report that comes with each track says by how much.
+- It may come close to a passage of its training data. Nothing prevents that while it composes;
+  `scripts/evaluate.py` measures it over many tracks."""
+
+# What is to be said of a known source, wherever it was used.
+_SCORES = """\
+- The scores it learned from are Western notated music, mostly of before 1930: other traditions,
+  jazz, pop and everything that is not notated are rare in them or missing."""
+_ETUDES = """\
+- The etudes it learned from were composed from rules, not by people."""
+_POP909 = """\
+- The songs of pop909 are commercial pop in copyright; only its arrangements are MIT-licensed."""
+_SAID_OF = dict.fromkeys(
+    ("chopin_first_editions", "lilypond_repos", "mutopia", "openhymnal", "openscore_lieder",
+     "openscore_orchestra", "openscore_quartets", "polish_scores"),
+    _SCORES,
+) | {"etudes": _ETUDES, "pop909": _POP909}  # fmt: skip
 
 
 def versions() -> dict[str, str]:
@@ -69,6 +84,7 @@ def describe_data(config: DataConfig) -> dict[str, Any]:
         "licences": _counts(labels["licence"]),
         "tiers": _counts(labels["tier"]),
         "attributed": pc.count_distinct(labels["composer"]).as_py(),
+        "attribution": (Path(config.prepared) / "attribution.csv").is_file(),
         "pieces": {s: load_labels(Path(config.prepared), s).num_rows for s in ("valid", "test")}
         | {"train": labels.num_rows},
         "source_weights": dict(config.source_weights),
@@ -111,7 +127,7 @@ def model_card(
 ) -> str:
     """The card as Markdown.
 
-    facts : of the run (`training.release` gathers them), with the `data` of `describe_data`.
+    facts : of the run (`release.release` gathers them), with the `data` of `describe_data`.
     results : what `scripts/evaluate.py` wrote to `results.json`.
     """
     run, data = facts["run"], facts["data"]
@@ -122,7 +138,7 @@ def model_card(
         "Conditions": _condition_lines(bins, data),
         "Training": _training_lines(facts),
         "Results": _result_lines(facts, results),
-        "Limits": [_LIMITS.format(context=run["model"]["context"])],
+        "Limits": ["\n".join(_limit_lines(run["model"]["context"], data))],
     }
     blocks: list[str] = []
     for title, lines in sections.items():
@@ -138,14 +154,35 @@ def _data_lines(data: Mapping[str, Any]) -> list[str]:
         f"{pieces['test']:,} to test, moved to C major or A minor. Tiers: "
         + ", ".join(f"{tier or 'none'} ({n:,} pieces)" for tier, n in data["tiers"].items())
         + ".",
-        table([[row[key] for key in data["sources"][0]] for row in data["sources"]],
-              list(data["sources"][0])),
+        _table(list(data["sources"][0]),
+               [[_grouped(value) for value in row.values()] for row in data["sources"]]),
         f"Licences, by pieces: {counts}. Composers and authors to attribute: "
-        f"{data['attributed']:,}, named with each piece in the prepared corpus's label table.",
+        f"{data['attributed']:,}, named {_where_named(data)}.",
     ]  # fmt: skip
     if "b" in data["tiers"]:
-        lines.append("**Tier b was used**: its licences ask for more than attribution; see above.")
+        lines.append("**Tier b was used**: its licences may ask for more than attribution.")
     return lines
+
+
+def _where_named(data: Mapping[str, Any]) -> str:
+    if not data["attribution"]:
+        return "with each piece in the prepared corpus's label table"
+    return (
+        "in `attribution.csv` beside this card: by source and licence, with the number of pieces, "
+        "and with their titles where the licence asks for attribution. The pieces were moved to "
+        "another key, cut and labelled, and nothing says that their authors endorse this"
+    )
+
+
+def _grouped(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _limit_lines(context: int, data: Mapping[str, Any]) -> list[str]:
+    """Limits of every composer, after those of what this one learned from."""
+    said = [_SAID_OF.get(row["source"]) for row in data["sources"]]
+    general = _LIMITS.format(context=context, families=len(FAMILIES))
+    return [*dict.fromkeys(filter(None, said)), general]
 
 
 def _weight_lines(data: Mapping[str, Any]) -> list[str]:
@@ -166,7 +203,7 @@ def _condition_lines(bins: Bins, data: Mapping[str, Any]) -> list[str]:
     edges.append(["bars that remain", len(REMAINING_EDGES) + 1, remaining])
     return [
         "Told for every bar, each or none of them; the bins were fitted on the training split:",
-        table(edges, ["condition", "bins", "edges"]),
+        _table(["condition", "bins", "edges"], edges),
         "And for each timbre family whether a note of it begins in the bar.",
     ]
 
@@ -187,7 +224,7 @@ def _training_lines(facts: Mapping[str, Any]) -> list[str]:
                       f"warm-up {optim['warmup_steps']} steps, cosine to {optim['final_lr']:g}"],
         ["software", ", ".join(f"{name} {v}" for name, v in facts["versions"].items())],
     ]  # fmt: skip
-    return [table(rows, ["", ""])]
+    return [_table(["", ""], rows)]
 
 
 def _recorded(value: Any, form: str) -> str:
@@ -200,7 +237,7 @@ def _result_lines(facts: Mapping[str, Any], results: Mapping[str, Any] | None) -
     if results is None:
         return [*lines, "`scripts/evaluate.py` has not been run on this release."]
     rows = [[" / ".join(path), shown] for path, shown in _leaves(results)]
-    return [*lines, "From `scripts/evaluate.py`, with 95 % intervals:", table(rows, ["", ""])]
+    return [*lines, "From `scripts/evaluate.py`, with 95 % intervals:", _table(["", ""], rows)]
 
 
 def _leaves(value: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:
@@ -218,12 +255,5 @@ def _estimate(found: Mapping[str, Any]) -> str:
     return f"{found['value']:.3g} [{found['low']:.3g}, {found['high']:.3g}]"
 
 
-def table(rows: Sequence[Sequence[object]], head: Sequence[str]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    text = f"{value:,}" if isinstance(value, int) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    return "\n".join(tables.table(head, rows))

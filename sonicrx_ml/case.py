@@ -15,8 +15,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sonicrx_ml import acoustics, attributes, emotion, keys
+from sonicrx_ml import acoustics, attributes, emotion, keys, pulse
 from sonicrx_ml.consonance import Consonance, consonance
+from sonicrx_ml.entrainment import TempoChange, tempo_change
 from sonicrx_ml.heard import Heard
 from sonicrx_ml.notes import DRUMS, Bars, Floats, Notes, TempoMap
 from sonicrx_ml.plan import BarPlan
@@ -46,10 +47,21 @@ class Case:
             return self.plan.targets[name] * self.plan.bpm / 60.0
         if name == "register":
             return self.plan.targets[name] + self.plan.transposition
-        if name == "energy" and self.prescription.energy is not None:
+        if name == "energy" and self.laid.energy is not None:
             edges = self.plan.seconds / self.prescription.music_s
-            return self.prescription.energy.means(edges)
+            return self.laid.energy.means(edges)
         return self.plan.targets[name]
+
+    @functools.cached_property
+    def laid(self) -> Prescription:
+        """The prescription with strategy, breathing and arc worked into its curves."""
+        return self.prescription.laid()
+
+    def asks(self, control: str | None) -> bool:
+        """Whether a control is asked for: open ones are None; a final silence of 0 s is none."""
+        return control is None or bool(
+            getattr(self.prescription, control) or getattr(self.laid, control)
+        )
 
     @functools.cached_property
     def edges(self) -> Floats:
@@ -114,6 +126,21 @@ class Case:
         bars = np.interp(ends, self.plan.seconds, np.arange(len(self.plan) + 1.0)) + beyond
         return float(np.max(bars[1] - bars[0]).clip(0.0))
 
+    @functools.cached_property
+    def tempo_change(self) -> TempoChange:
+        """How the tempo changes over the felt beats of the music."""
+        felt = self.notes.meters[0].felt_beat
+        last = float(self.edges[-1])
+        return tempo_change(self.notes.tempo.seconds(np.arange(0.0, last + 1e-6, felt)))
+
+    @functools.cached_property
+    def bars_per_breath(self) -> float | None:
+        """Bars of the notes that a breath takes on average; None where nothing breathes."""
+        if self.plan.breath is None:
+            return None
+        bars = (self.edges[-1] - self.edges[0]) / self.notes.meters[0].quarters
+        return float(bars / self.plan.breath.total)
+
     # ------------------------------------------------------------ what it sounds like
 
     @functools.cached_property
@@ -139,6 +166,16 @@ class Case:
         assert self.sound is not None, "rows on sound are judged only where there is a sound"
         asked = self.prescription
         return Heard(*self.sound, asked.music_s, asked.playback_db_spl)
+
+    @functools.cached_property
+    def swell(self) -> pulse.Swell | None:
+        """The swell heard in the music; None where none is asked for, or nothing sounds."""
+        breath = self.plan.breath
+        if breath is None or not np.isfinite(self.heard.integrated):
+            return None
+        level = self.heard.weighted.levels(acoustics.MOMENTARY_S)
+        within = level.times <= breath.seconds - acoustics.MOMENTARY_S / 2
+        return pulse.swell_of(level.values[within], breath.count(level.times[within]))
 
     @functools.cached_property
     def sound_tempo(self) -> Floats:

@@ -1,11 +1,12 @@
 """The release bundle: a folder with a trained composer and everything needed to use it.
 
     model.safetensors   weights (half precision unless told otherwise)
-    config.json         sizes, conditions, families, fingerprints
+    config.json         sizes, conditions, edges of the bars that remain, families, fingerprints
     vocabulary.json     token names in id order
     tokenizer.json      the same vocabulary as a MidiTok tokenizer's own file
     bins.json           edges of the condition bins
     README.md           the model card
+    attribution.csv     who made what it learned from (where the prepared folder names them)
 
 Loading reads safetensors and JSON only: it never runs code, and it refuses a bundle whose parts
 disagree, naming what does.
@@ -18,6 +19,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +28,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from sonicrx_ml import __version__, tokens
-from sonicrx_ml.dataset import condition_names, condition_sizes
+from sonicrx_ml.dataset import REMAINING_EDGES, condition_names, condition_sizes
+from sonicrx_ml.inference import Decoder
 from sonicrx_ml.labels import Bins
 from sonicrx_ml.model import Composer, ModelConfig
 from sonicrx_ml.palette import FAMILIES
@@ -37,7 +40,7 @@ T = TypeVar("T")
 _FILES = ("model.safetensors", "config.json", "vocabulary.json", "bins.json")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Bundle:
     """A composer ready to compose, its vocabulary and bins; `sha256` is of the weights' file."""
 
@@ -47,6 +50,11 @@ class Bundle:
     sha256: str
     config: Mapping[str, Any]
 
+    @cached_property
+    def decoder(self) -> Decoder:
+        """The composer for sampling, with as many threads as torch has."""
+        return Decoder(self.composer, torch.get_num_threads())
+
 
 def export(
     folder: Path,
@@ -55,11 +63,13 @@ def export(
     bins: Bins,
     training: Mapping[str, Any],
     card: str,
+    attribution: str | None = None,
     half: bool = True,
 ) -> None:
     """Write a bundle; an older one at the same place is replaced only when this one is whole.
 
     training : facts about the run, kept in `config.json` (JSON values).
+    attribution : the text of `attribution.csv`; None for none.
     """
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -73,7 +83,12 @@ def export(
         "format": FORMAT,
         "sonicrx_ml": __version__,
         "model": asdict(composer.config),
-        "conditions": {"names": list(condition_names()), "sizes": list(condition_sizes(bins))},
+        "conditions": {
+            "names": list(condition_names()),
+            "sizes": list(condition_sizes(bins)),
+            "remaining": REMAINING_EDGES.tolist(),
+        },
+        "bins": bins.fingerprint,
         "families": dict(FAMILIES),
         "vocabulary": vocabulary.fingerprint,
         "training": dict(training),
@@ -83,6 +98,8 @@ def export(
     tokens.remi().save(partial / "tokenizer.json")
     bins.save(partial / "bins.json")
     (partial / "README.md").write_text(card)
+    if attribution is not None:
+        (partial / "attribution.csv").write_text(attribution, encoding="utf-8")
     replace_folder(partial, folder)
 
 
@@ -135,7 +152,7 @@ def _read(path: Path, reader: Callable[[Path], T]) -> T:
 
 def _read_config(path: Path) -> dict[str, Any]:
     config = json.loads(path.read_text())
-    wanted = ("format", "model", "conditions", "families", "vocabulary")
+    wanted = ("format", "model", "conditions", "families", "vocabulary", "bins")
     missing = [key for key in wanted if not isinstance(config, dict) or key not in config]
     if missing:
         raise ValueError(f"lacks {', '.join(missing)}")
@@ -153,6 +170,11 @@ def _check(config: Mapping[str, Any], vocabulary: Vocabulary, bins: Bins) -> Non
         "vocabulary of this version": (vocabulary.fingerprint, Vocabulary.build().fingerprint),
         "conditions": (config["conditions"].get("names"), list(condition_names())),
         "bins": (config["conditions"].get("sizes"), list(condition_sizes(bins))),
+        "bin edges": (config["bins"], bins.fingerprint),
+        "edges of the bars that remain": (
+            config["conditions"].get("remaining"),
+            REMAINING_EDGES.tolist(),
+        ),
         "families": (list(config["families"].items()), list(FAMILIES.items())),
     }
     for name, (found, expected) in agreed.items():

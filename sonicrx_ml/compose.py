@@ -15,13 +15,13 @@ import json
 import platform
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from sonicrx_ml import __version__, attributes, audio, canonical, report
 from sonicrx_ml.acoustics import Curve
@@ -39,7 +39,7 @@ from sonicrx_ml.sampling import SamplingConfig, sample
 from sonicrx_ml.verdicts import Report
 
 TAIL_S = 3.0  # what rings on after the asked end, faded out
-_PACKAGES = ("torch", "numpy", "miditok", "pretty_midi", "symusic")
+_PACKAGES = ("onnxruntime", "numpy", "miditok", "pretty_midi", "symusic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,9 @@ class Track:
             "checkpoint_sha256": self.manifest["checkpoint_sha256"],
         }
         (folder / "track.mid").write_bytes(self.composition.midi)
-        audio.save(self.sound, folder / "track.flac", tags)
-        preview = audio.save(self.sound, folder / "preview.mp3", tags)
+        with ThreadPoolExecutor() as pool:  # the encoders are C, and work side by side
+            preview = pool.submit(audio.save, self.sound, folder / "preview.mp3", tags)
+            pool.submit(audio.save, self.sound, folder / "track.flac", tags).result()
         (folder / "prescription.json").write_text(prescription.to_json() + "\n")
         (folder / "report.json").write_text(self.report.to_json() + "\n")
         (folder / "manifest.json").write_text(json.dumps(self.manifest, indent=1) + "\n")
@@ -90,12 +91,12 @@ class Track:
             self.report,
             prescription,
             self.composition.notes,
-            preview.read_bytes(),
+            preview.result().read_bytes(),
             "audio/mpeg",
             folder / "report.html",
             evidence=_evidence_mark(prescription),
         )
-        preview.unlink()
+        preview.result().unlink()
 
 
 def check(out: Path, engine: str = "auto", font: Path | None = None) -> None:
@@ -152,14 +153,14 @@ def produce(
 ) -> Track:
     """Render, master and judge a composition; `psychoacoustics` as in `conformance.judge`."""
     prescription = composition.prescription
-    raw = audio.render(composition.midi, engine=engine, font=font, tail_s=TAIL_S)
     seconds = prescription.duration_s + TAIL_S
     sound, mastering = master(
-        _at_least(raw, seconds),
+        _rendered(composition, seconds, engine, font),
         target_lufs=prescription.target_lufs,
         fade_out_s=TAIL_S,
         end_s=seconds,
         dynamics=_dynamics(composition),
+        breath=composition.plan.breath,
     )
     heard = (sound.samples, sound.rate)
     judged = judge(prescription, composition.midi, heard, psychoacoustics=psychoacoustics)
@@ -175,9 +176,12 @@ def _dynamics(composition: Composition) -> Curve:
     return Curve(((laid.seconds[:-1] + laid.seconds[1:]) / 2)[told], level[told], "dB")
 
 
-def _at_least(sound: Sound, seconds: float) -> Sound:
-    """The sound, with silence after it where it is shorter: a final silence is part of a track."""
-    short = max(0, round(seconds * sound.rate) - sound.samples.shape[1])
+def _rendered(composition: Composition, seconds: float, engine: str, font: Path | None) -> Sound:
+    """How it sounds, with silence after it where it is shorter: a final one is part of a track."""
+    sound = audio.render(composition.midi, engine=engine, font=font, tail_s=TAIL_S)
+    short = round(seconds * sound.rate) - sound.samples.shape[1]
+    if short <= 0:
+        return sound
     return replace(sound, samples=np.pad(sound.samples, ((0, 0), (0, short))))
 
 
@@ -203,10 +207,9 @@ def _manifest(
         "versions": {"sonicrx_ml": __version__, "python": platform.python_version()}
         | {name: version(name) for name in _PACKAGES},
         "machine": platform.machine(),
-        "threads": torch.get_num_threads(),
-        "reproduce": "python scripts/sample.py prescription=prescription.json, as a single take "
-        "with this checkpoint, sampling, engine, font and versions on the same machine and "
-        "threads, gives the same MIDI bytes",
+        "reproduce": "python scripts/sample.py prescription=prescription.json, with this "
+        "checkpoint, sampling, engine, font and versions on the same machine, gives the same "
+        "MIDI bytes",
     }
 
 

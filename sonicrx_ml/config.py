@@ -55,6 +55,12 @@ class SampleConfig(_Controls):  # type: ignore[misc, valid-type]
 
     prescription: str | None = None
     """A JSON file to start from; controls given beside it replace its own."""
+    listener: str | None = None
+    """A JSON profile of the listener, to whom the goal is fitted."""
+    override: str | None = None
+    """"who: why" of the clinician who lets the goal pass the listener's safety screen."""
+    step_percent: float | None = None
+    """Raise the beat above the listener's cadence, by 5 to 10 %."""
     n: int = 1
     """Takes, with seeds counted up from `seed`."""
     checkpoint: str = "checkpoints/small"

@@ -94,7 +94,7 @@ def deviation(
     span = slice(max(0, first), last)
     found = []
     for row in TOLERANCES:
-        if row.where == "notes" and row.tolerance is not None and row.is_asked(prescription):
+        if row.where == "notes" and row.tolerance is not None and case.asks(row.control):
             asked, realised = row.asked(case), row.realised(case)
             if isinstance(asked, np.ndarray) and isinstance(realised, np.ndarray):
                 error = _curve_error(row, asked[span], realised[span])
@@ -154,7 +154,7 @@ def _verdict(
 ) -> Verdict:
     error, moved = _error(row, asked, realised), _moved(row, asked, realised)
     outcome: Outcome
-    if not row.is_asked(case.prescription):
+    if not case.asks(row.control):
         outcome = "not asked"
     elif row.tolerance is None:
         outcome = "info"
@@ -199,6 +199,7 @@ def _error(row: Tolerance, asked: Value, realised: Value) -> float | None:
             excess = realised - asked
             error = {
                 "within": abs(excess),
+                "within %": 100.0 * abs(excess) / asked if asked else np.inf,
                 "at most": excess,
                 "at least": -excess,
                 "rings on": max(-excess, excess - RING_S, 0.0),

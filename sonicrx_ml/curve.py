@@ -94,6 +94,14 @@ class Curve:
         return np.concatenate([[0.0], np.cumsum(steps)])
 
 
+def knots(*curves: Curve) -> Floats:
+    """The fractions at which any of the curves bends, 0 and 1 among them, rising."""
+    every = np.unique([fraction for curve in curves for fraction, _ in curve.points])
+    kept = every[np.diff(every, prepend=-1.0) >= MIN_STEP]
+    kept[-1] = 1.0
+    return kept
+
+
 def is_number(value: Any) -> bool:
     """A finite real number, not a bool."""
     limit: Any = sys.float_info.max  # compared before any conversion, which a huge int would break

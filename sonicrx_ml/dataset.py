@@ -10,16 +10,12 @@ that remain, and each timbre family (`SILENT` or `SOUNDS`: whether a note of it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import datasets
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -31,6 +27,10 @@ from sonicrx_ml.notes import Floats, Ints
 from sonicrx_ml.orchestration import divide, rename
 from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.tokens import BAR, PITCH, PROGRAM, Ids, Vocabulary, decode, encode
+
+if TYPE_CHECKING:  # imported where they are used: composing needs no tables
+    import datasets
+    import pyarrow as pa
 
 # Bars that remain, this one included: exact up to 16, then coarser. Bucket 0 is free.
 REMAINING_EDGES: Ints = np.array([*range(2, 18), 25, 33, 49, 65, 97])
@@ -95,6 +95,9 @@ def _check_prepared(folder: Path) -> None:
 
 def load_split(prepared: Path, split: str) -> datasets.Dataset:
     """The rows of a split, memory-mapped, as numpy. Raises `ValueError` where there are none."""
+    import datasets
+    import pyarrow.parquet as pq
+
     _check_prepared(prepared)
     paths = sorted((prepared / "shards").glob(f"{split}-*.parquet"))
     files = [str(path) for path in paths if pq.read_metadata(path).num_rows]
@@ -111,6 +114,8 @@ def load_split(prepared: Path, split: str) -> datasets.Dataset:
 
 def load_labels(prepared: Path, split: str) -> pa.Table:
     """The label table's rows of a split, in the order of `load_split`."""
+    import pyarrow.parquet as pq
+
     return pq.read_table(prepared / "labels.parquet", filters=[("split", "=", split)])
 
 
@@ -120,7 +125,14 @@ def piece_weights(labels: pa.Table, config: DataConfig) -> Floats:
     calm = exp(-(p/2 + d + c/0.1)) / 2^f, with p the mean notes sounding above 4, d the mean onsets
     per beat above 2, c the mean chromaticism above 0.03 and f the families above 3. Pieces whose
     bar lines mean nothing (no density) weigh nothing.
+
+    Raises `ValueError` where a weight is for a source that no piece is of, and where all weigh
+    nothing.
     """
+    import pyarrow.compute as pc
+
+    sources = labels["source"].to_pylist()
+    _check_sources(config.source_weights, sources)
     polyphony, density, chromaticism, length = (
         labels[name].to_numpy().astype(float)
         for name in ("polyphony", "density", "chromaticism", "n_tokens")
@@ -129,12 +141,20 @@ def piece_weights(labels: pa.Table, config: DataConfig) -> Floats:
     excess = np.maximum(0, polyphony - 4) / 2 + np.maximum(0, density - 2)
     excess += np.maximum(0, chromaticism - 0.03) / 0.1
     calm = np.exp(-excess) / 2.0 ** np.maximum(0, families - 3)
-    sources = labels["source"].to_pylist()
     source = np.array([config.source_weights.get(name, 1.0) for name in sources])
     weight = np.nan_to_num(length**0.75 * source * calm**config.calm)
     if weight.sum() <= 0:
         raise ValueError("every piece of the training split has weight 0: check source_weights")
     return weight / weight.sum()
+
+
+def _check_sources(weights: Mapping[str, float], sources: Sequence[str]) -> None:
+    for name in weights:
+        if name not in sources:
+            raise ValueError(
+                f"data.source_weights: {name!r} is no source of the training split; legal are "
+                + ", ".join(sorted(set(sources)))
+            )
 
 
 class Windows(Dataset[dict[str, Any]]):
@@ -198,7 +218,7 @@ class Windows(Dataset[dict[str, Any]]):
 
 
 class TrainingWindows(Windows):
-    """Random windows; sample i depends on (seed, `offset` + i) alone."""
+    """Random windows without end; sample i depends on (seed, i) alone."""
 
     def __init__(
         self,
@@ -209,18 +229,13 @@ class TrainingWindows(Windows):
         weights: Floats,
         config: DataConfig,
         seed: int,
-        count: int,
-        offset: int = 0,
     ) -> None:
         super().__init__(rows, vocabulary, bins, size)
-        self.config, self.seed, self.count, self.offset = config, seed, count, offset
+        self.config, self.seed = config, seed
         self.cumulative = np.cumsum(weights)
 
-    def __len__(self) -> int:
-        return self.count
-
     def __getitem__(self, index: int) -> dict[str, Any]:
-        rng = np.random.default_rng((self.seed, self.offset + index))
+        rng = np.random.default_rng((self.seed, index))
         piece = min(int(np.searchsorted(self.cumulative, rng.random())), len(self.rows) - 1)
         row = self.rows[piece]
         sample = self.window(row, self._start(row, rng), self._change(rng))
@@ -263,7 +278,7 @@ class TrainingWindows(Windows):
 
 
 class EvaluationWindows(Windows):
-    """Every token of every piece predicted once; windows lie end to end.
+    """Every token of every piece predicted once; windows lie end to end, so most begin mid-bar.
 
     limit : use so many windows, evenly spread over the split (0: all).
     free : every condition free.
@@ -278,6 +293,8 @@ class EvaluationWindows(Windows):
         limit: int = 0,
         free: bool = False,
     ) -> None:
+        import pyarrow.compute as pc
+
         super().__init__(rows, vocabulary, bins, size)
         lengths = pc.list_value_length(rows.data["tokens"]).to_pylist()
         spans = [(i, start) for i, n in enumerate(lengths) for start in range(0, n, size)]

@@ -39,9 +39,10 @@ def perform(notes: Notes, plan: BarPlan) -> Notes:
     played = _on_programs(played.transpose(plan.transposition), plan)
     played = release_restruck(articulate(played, bars, plan.targets["articulation"]))
     played = end_at(played, bars, plan.end_quarters)
-    return replace(
-        played, velocity=velocities(played, bars, completing_loudness(played, plan))
-    ).sort()
+    loudness = completing_loudness(played, plan)
+    breath = plan.breath
+    swell = None if breath is None else breath.level(plan.tempo.seconds(played.onset))
+    return replace(played, velocity=velocities(played, bars, loudness, swell)).sort()
 
 
 def completing_loudness(notes: Notes, plan: BarPlan) -> Floats:
@@ -109,17 +110,19 @@ def end_at(notes: Notes, bars: Bars, end: float) -> Notes:
     return replace(notes, duration=release - notes.onset)
 
 
-def velocities(notes: Notes, bars: Bars, loudness_db: Floats) -> Ints:
+def velocities(notes: Notes, bars: Bars, loudness_db: Floats, swell: Floats | None = None) -> Ints:
     """MIDI velocities 1-127 whose bar means follow `loudness_db` (dB re velocity 64).
 
     The shape within a bar (metre, top voice) is centred, so that it does not shift the mean; the
-    arch of the phrase is centred over its bars.
+    arch of the phrase is centred over its bars. Where loudness breathes, `swell` (dB at each note)
+    takes the place of the arch: a breath is the phrase.
     """
     bar = bars.index(notes.onset)
     shape = _stress(notes, bars, bar) + _melody(notes)
     count = np.maximum(np.bincount(bar, minlength=len(bars)), 1)
     shape -= (np.bincount(bar, shape, minlength=len(bars)) / count)[bar]
-    level = np.clip(loudness_db[bar] + _arch(len(bars))[bar] + shape, *LOUDNESS_LIMITS)
+    arch = _arch(len(bars))[bar] if swell is None else swell
+    level = np.clip(loudness_db[bar] + arch + shape, *LOUDNESS_LIMITS)
     return np.clip(np.rint(REFERENCE_VELOCITY * 10.0 ** (level / 40.0)), 1, 127).astype(np.int64)
 
 

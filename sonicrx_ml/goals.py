@@ -2,20 +2,73 @@
 
 The presets live in `goals.toml` beside this file, each parameter with its value, reason, sources
 and strength mark (A meta-analysis, B trial, C small study, X expert opinion, E engineering
-default). They are starting points: everything can be overridden.
+default). They are starting points: everything can be overridden. A preset is complete: it has every
+parameter of `COMPLETE`.
 """
 
 from __future__ import annotations
 
 import functools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, Literal, get_args
 
 from sonicrx_ml.curve import Curve
 from sonicrx_ml.prescription import CONTROLS, Prescription
+
+#: What every preset says.
+COMPLETE = (
+    "duration_s",
+    "tempo",
+    "mode",
+    "chromaticism",
+    "energy",
+    "density",
+    "register",
+    "instruments",
+    "articulation",
+    "final_silence_s",
+)
+
+Baseline = Literal["heart_rate", "breathing_rate", "cadence", "spontaneous_tempo"]
+Moves = Literal["start", "all"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fit:
+    """Which baseline of the listener a curve follows, and how."""
+
+    baseline: Baseline
+    moves: Moves
+    """`start`: the curve starts at the baseline and ends as it did; `all`: it moves in
+    proportion."""
+    low: float
+    high: float
+    reason: str
+    citations: tuple[str, ...]
+    strength: str
+
+    def __post_init__(self) -> None:
+        for name, legal in (("baseline", get_args(Baseline)), ("moves", get_args(Moves))):
+            if getattr(self, name) not in legal:
+                raise ValueError(
+                    f"listener {name} {getattr(self, name)!r}; legal are {', '.join(legal)}"
+                )
+
+    def held(self, baseline: float) -> float:
+        """The baseline, or the nearest that is followed."""
+        return min(max(baseline, self.low), self.high)
+
+    def curve(self, preset: Curve, baseline: float) -> Curve:
+        """The preset's curve, moved to a baseline."""
+        start, end = preset.points[0][1], preset.points[-1][1]
+        first = self.held(baseline)
+        if self.moves == "all":
+            return Curve(tuple((f, round(value * first / start, 6)) for f, value in preset.points))
+        slope = (first - end) / (start - end)
+        return Curve(tuple((f, round(end + (v - end) * slope, 6)) for f, v in preset.points))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +80,9 @@ class Parameter:
     reason: str
     citations: tuple[str, ...]
     strength: str
+    listener: Fit | None = None
+    follows_tempo: bool = False
+    """Whether it keeps its share of the tempo when the tempo moves to the listener."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +146,8 @@ def evidence(goal: str) -> Evidence:
 def prescribe(goal: str, duration_s: float | None = None, **overrides: Any) -> Prescription:
     """The preset of a goal, with any control replaced (None opens it).
 
-    A track shorter than the preset keeps its curves' shapes and the share of its final silence.
+    For a person there is `fitting.prescribe_for`. A track shorter than the preset keeps its curves'
+    shapes and the share of its final silence.
     Energy is made of pace, loudness and articulation, so overriding it opens the preset's density
     and articulation, and overriding one of those opens the preset's energy.
     """
@@ -129,11 +186,19 @@ def parse(text: str) -> Library:
     goals = {}
     for name, table in data["goals"].items():
         found = _parse_goal(name, table, shape)
-        for part, marked in (("", table), *((p, table[p]) for p in found)):
-            _check_marks(f"{name} {part}".rstrip(), marked, strengths, sources)
+        for part, marked in _marked(name, table):
+            _check_marks(part, marked, strengths, sources)
         scalars = {key: value for key, value in table.items() if key not in found}
         goals[name] = Evidence(goal=name, parameters=tuple(found.values()), **_tupled(scalars))
     return Library(goals=goals, iso=shape, strengths=strengths, sources=sources)
+
+
+def _marked(name: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """A goal's table, its parameters, and what these say of the listener, each with its name."""
+    yield name, table
+    for part, entry in table.items():
+        if isinstance(entry, dict):
+            yield from _marked(f"{name} {part}", entry)
 
 
 def _parse_goal(goal: str, table: Mapping[str, Any], shape: Iso) -> dict[str, Parameter]:
@@ -142,6 +207,8 @@ def _parse_goal(goal: str, table: Mapping[str, Any], shape: Iso) -> dict[str, Pa
     try:
         found = {name: _parse_parameter(name, entry, shape) for name, entry in entries.items()}
         Prescription.from_dict({name: parameter.value for name, parameter in found.items()})
+        if missing := [name for name in COMPLETE if name not in found]:
+            raise ValueError(f"says nothing of {', '.join(missing)}; legal are complete presets")
     except ValueError as error:
         raise ValueError(f"goal {goal}: {error}") from error
     return found
@@ -155,6 +222,8 @@ def _parse_parameter(name: str, entry: Mapping[str, Any], shape: Iso) -> Paramet
         if form != "iso":
             raise ValueError(f"{name} has shape {form!r}; legal is iso")
         fields["value"] = shape.curve(*fields["value"])
+    if "listener" in fields:
+        fields["listener"] = Fit(**_tupled(fields["listener"]))
     return Parameter(name=name, **fields | {"value": CONTROLS[name].check(fields["value"])})
 
 

@@ -7,6 +7,7 @@ edges between bins, so that corpus labels and prescriptions become the same numb
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
@@ -69,6 +70,12 @@ class Bins:
     def _bin(self, name: str, values: Floats) -> Ints:
         bins = np.searchsorted(self.edges[name], values, side="right") + 1
         return np.where(np.isnan(values), FREE, bins)
+
+    @property
+    def fingerprint(self) -> str:
+        """First 16 hex digits of the SHA-256 of the conditions and their edges in order."""
+        text = json.dumps([[name, list(map(float, row))] for name, row in self.edges.items()])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def save(self, path: Path) -> None:
         path.write_text(

@@ -1,8 +1,16 @@
 """Nats per note of a split: the composer told its conditions, told nothing, and an n-gram.
 
-Every token of the split is predicted once. The composer reads a piece in windows that lie end to
-end and forgets what came before each; the n-gram, fitted on the whole training split, keeps its
-context across them, so it is at no disadvantage. Nats are summed over tokens and divided by the
+Every token of the split is predicted once. The composer reads a piece in windows of its context
+that lie end to end and forgets what came before each; the n-gram, fitted on the whole training
+split, keeps its context across them, so it is at no disadvantage.
+
+All windows of a piece but the first therefore begin where the last one ended, mostly in the middle
+of a bar: the composer is told that bar's conditions, yet has not seen how it began, which training
+windows (they begin at bar lines) never ask of it. This counts against it. Windows cut at bar lines
+would be of unequal length, or predict some tokens twice; and figures already published, here and on
+model cards, would no longer compare.
+
+Nats are summed over tokens and divided by the
 notes (`Pitch` tokens) among them, which makes tokenisers comparable.
 
 The composer beats the n-gram by what it gains *told nothing*, as the n-gram is. The conditions that

@@ -1,7 +1,7 @@
 """The transformer: a decoder that reads the prescription of the bar it is writing, at every layer.
 
 Shapes: B batch, T tokens, K bars, D width, H heads, C width of a head, A conditions per bar,
-V vocabulary, W cache slots.
+V vocabulary. Token by token it runs in `inference`.
 
 Unusual here: *in-attention* conditioning (Wu & Yang, MuseMorphose, 2021): the embedded prescription
 vector of a token's bar is projected and added to the input of every block. A condition that is 0 is
@@ -12,7 +12,7 @@ Sennrich 2019), SwiGLU (Shazeer 2020), normalised queries and keys, tied embeddi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -40,45 +40,6 @@ class ModelConfig:
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"model.dropout={self.dropout}; legal are 0 to below 1")
-
-
-@dataclass(slots=True)
-class Cache:
-    """Rotated keys and values of the last W tokens of each stream: a ring that forgets its oldest.
-
-    keys, values : (layers, B, H, W, C); length_B : tokens that each stream has seen.
-    """
-
-    keys: Tensor
-    values: Tensor
-    length_B: Tensor
-
-    @property
-    def slots(self) -> int:
-        return self.keys.shape[3]
-
-    def keep(self, rows: Tensor) -> None:
-        """Drop the streams where `rows` (B,) is False."""
-        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
-        self.length_B = self.length_B[rows]
-
-    def copy(self, source: int, targets: Tensor) -> None:
-        """Streams of the numbers `targets` become what stream `source` is."""
-        for store in (self.keys, self.values):
-            store[:, targets] = store[:, source : source + 1].clone()
-        self.length_B = self.length_B.index_fill(0, targets, int(self.length_B[source]))
-
-
-class Slot(NamedTuple):
-    """Where a step puts its keys and values, and what it attends to."""
-
-    keys: Tensor
-    values: Tensor
-    slot_B: Tensor
-    seen: int
-    """Slots that any stream has filled, this step included."""
-    mask: Tensor | None
-    """Which of them each stream has, (B, 1, 1, seen); None where all have all."""
 
 
 class Composer(nn.Module):
@@ -124,48 +85,11 @@ class Composer(nn.Module):
         turn_TC = self.turn_TC[: ids_BT.shape[1]]
         for block in self.blocks:
             x_BTD = block(x_BTD, _of_bar(block.inject(prescribed_BKD), bar_BT), turn_TC)
-        return self._logits(x_BTD)
+        return F.linear(self.norm(x_BTD), self.tokens.weight)
 
     def prescribe(self, conditions_BKA: Tensor) -> Tensor:
         """Prescription vectors (B, K, D): the embedded conditions, summed."""
         return cast(Tensor, self.conditions(conditions_BKA + self.first).sum(dim=2))
-
-    def new_cache(self, batch: int, slots: int | None = None) -> Cache:
-        """An empty cache of `slots` (default: the context) tokens."""
-        config = self.config
-        shape = (config.layers, batch, config.heads, slots or config.context,
-                 config.width // config.heads)  # fmt: skip
-        weight = self.tokens.weight
-        lengths = torch.zeros(batch, dtype=torch.long, device=weight.device)
-        return Cache(weight.new_zeros(shape), weight.new_zeros(shape), lengths)
-
-    def inject(self, prescribed_BKD: Tensor) -> Tensor:
-        """What each layer adds for each bar's prescription, (layers, B, K, D)."""
-        return torch.stack([block.inject(prescribed_BKD) for block in self.blocks])
-
-    def step(
-        self, ids_B: Tensor, injected_LBD: Tensor, cache: Cache, live_B: Tensor | None = None
-    ) -> Tensor:
-        """Logits (B, V) after one more token of each stream.
-
-        injected_LBD : per layer, what `inject` made of the current bar's prescription.
-        live_B : streams that take a step; the others are as if nothing had happened, and their
-            logits mean nothing. Default: all.
-        """
-        length_B, slots = cache.length_B, cache.slots
-        seen = min(int(length_B.max()) + 1, slots)
-        mask_BW = torch.arange(seen, device=length_B.device) <= length_B[:, None, None, None]
-        mask = None if mask_BW.all() else mask_BW
-        turn_BC = _turns(length_B, self.turn_TC.shape[1] // 2).to(self.turn_TC)
-        x_BTD = self.tokens(ids_B)[:, None]
-        for i, block in enumerate(self.blocks):
-            slot = Slot(cache.keys[i], cache.values[i], length_B % slots, seen, mask)
-            x_BTD = block(x_BTD, injected_LBD[i, :, None], turn_BC[:, None, None], slot)
-        cache.length_B = length_B + (1 if live_B is None else live_B)
-        return self._logits(x_BTD)[:, 0]
-
-    def _logits(self, x_BTD: Tensor) -> Tensor:
-        return F.linear(self.norm(x_BTD), self.tokens.weight)
 
 
 class Block(nn.Module):
@@ -185,35 +109,21 @@ class Block(nn.Module):
         self.up = nn.Linear(width, 2 * hidden, bias=False)
         self.down = nn.Linear(hidden, width, bias=False)
 
-    def forward(
-        self,
-        x_BTD: Tensor,
-        prescribed_BTD: Tensor,
-        turn_TC: Tensor,
-        slot: Slot | None = None,
-    ) -> Tensor:
+    def forward(self, x_BTD: Tensor, prescribed_BTD: Tensor, turn_TC: Tensor) -> Tensor:
         x_BTD = x_BTD + prescribed_BTD
-        x_BTD = x_BTD + self._drop(self._attend(self.attention_norm(x_BTD), turn_TC, slot))
+        x_BTD = x_BTD + self._drop(self._attend(self.attention_norm(x_BTD), turn_TC))
         gate, value = self.up(self.mlp_norm(x_BTD)).chunk(2, dim=-1)
         return x_BTD + self._drop(self.down(F.silu(gate) * value))
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)
 
-    def _attend(self, x_BTD: Tensor, turn_TC: Tensor, slot: Slot | None) -> Tensor:
+    def _attend(self, x_BTD: Tensor, turn_TC: Tensor) -> Tensor:
         qkv_3BHTC = self.qkv(x_BTD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         scale_2C = torch.stack([self.query_norm.weight, self.key_norm.weight])
         normal_2BHTC = F.rms_norm(qkv_3BHTC[:2], scale_2C.shape[1:])  # both norms at once
         q_BHTC, k_BHTC = _rotate(normal_2BHTC * scale_2C[:, None, None, None], turn_TC).unbind()
-        v_BHTC = qkv_3BHTC[2]
-        if slot is None:
-            y_BHTC = F.scaled_dot_product_attention(q_BHTC, k_BHTC, v_BHTC, is_causal=True)
-        else:
-            rows = torch.arange(len(slot.slot_B), device=slot.slot_B.device)
-            slot.keys[rows, :, slot.slot_B] = k_BHTC[:, :, 0]
-            slot.values[rows, :, slot.slot_B] = v_BHTC[:, :, 0]
-            keys_BHWC, values_BHWC = slot.keys[:, :, : slot.seen], slot.values[:, :, : slot.seen]
-            y_BHTC = F.scaled_dot_product_attention(q_BHTC, keys_BHWC, values_BHWC, slot.mask)
+        y_BHTC = F.scaled_dot_product_attention(q_BHTC, k_BHTC, qkv_3BHTC[2], is_causal=True)
         return self.mix(y_BHTC.transpose(1, 2).flatten(2))
 
 

@@ -22,10 +22,11 @@ from sonicrx_ml import audio
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.compose import compose
 from sonicrx_ml.curve import Curve
+from sonicrx_ml.loaders import CorpusData
 from sonicrx_ml.mastering import master
 from sonicrx_ml.notes import Notes
 from sonicrx_ml.prescription import Prescription
-from sonicrx_ml.training import METRIC, CorpusData, TrainConfig, Training
+from sonicrx_ml.training import METRIC, TrainConfig, Training
 
 SAMPLE = Prescription(
     duration_s=20,

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonicrx_ml import emotion
+from sonicrx_ml.breathing import Breath, bars_per_breath
 from sonicrx_ml.curve import Curve
 from sonicrx_ml.notes import Bars, Meter, TempoMap
 from sonicrx_ml.palette import PALETTE
@@ -79,6 +80,8 @@ class BarPlan:
     "Loudness of each bar, dB re medium, that completes the asked energy; 0 where energy is open."
     derived: frozenset[str]
     "Targets, and mode, meter and instruments, that were filled in here rather than asked."
+    breath: Breath | None = None
+    "The swell of the loudness that is asked for."
 
     def __len__(self) -> int:
         return len(self.bars)
@@ -86,6 +89,7 @@ class BarPlan:
 
 def plan(prescription: Prescription) -> BarPlan:
     """Lay a prescription over bars."""
+    breath, prescription = prescription.breath, prescription.laid()
     bars, tempo, seconds, end = _grid(prescription)
     lengths = np.diff(np.append(bars.edges[:-1], end)) / bars.meters[0].felt_beat
     bpm = 60.0 * lengths / np.diff(seconds)
@@ -112,24 +116,34 @@ def plan(prescription: Prescription) -> BarPlan:
         transposition=transposition,
         mode=mode,
         families=tuple(family for _, family in chosen),
-        playing=arrangement(len(bars), len(chosen)),
+        playing=arrangement(len(bars), len(chosen), phrase_of(prescription, breath)),
         programs={family: program for program, family in chosen},
         targets={name: targets[name] for name in TARGETS},
         loudness_db=loudness,
         derived=frozenset(derived),
+        breath=breath,
     )
 
 
-def arrangement(bars: int, families: int) -> NDArray[np.bool_]:
-    """(bars, families): who plays when, by phrases of `PHRASE` bars.
+def phrase_of(prescription: Prescription, breath: Breath | None) -> int:
+    """Bars of a phrase: `PHRASE`, or as many whole breaths as come nearest to it."""
+    if breath is None:
+        return PHRASE
+    bpm = float(prescription.tempo_curve.integral(1.0))
+    bars = max(1, round(float(bars_per_breath(bpm, breath.mean, prescription.felt_beats_per_bar))))
+    return bars * max(1, round(PHRASE / bars))
+
+
+def arrangement(bars: int, families: int, length: int = PHRASE) -> NDArray[np.bool_]:
+    """(bars, families): who plays when, by phrases of `length` bars.
 
     The first leads throughout. The others enter one by one, all by the middle of the piece; from
     there on one of three or more rests in every second phrase, in turn, but not in the last.
     """
     bar, family = np.arange(bars)[:, None], np.arange(families)
-    entry = np.minimum(PHRASE * family, bars * family // (2 * families))
-    phrase = bar // PHRASE
-    settled = phrase - (entry[-1] // PHRASE + 1)
+    entry = np.minimum(length * family, bars * family // (2 * families))
+    phrase = bar // length
+    settled = phrase - (entry[-1] // length + 1)
     resting = settled // 2 % max(1, families - 1) + 1
     pause = (family == resting) & (settled >= 0) & (settled % 2 == 1) & (phrase < phrase[-1])
     return (bar >= entry) & ~(pause & (families > 2))

@@ -1,7 +1,8 @@
 """The prescription: what a clinician asks of a piece of music, validated, JSON in and out.
 
-Only the duration is required; a control that is None is *open*, left to the composer. Curves run
-over the fraction 0..1 of the *music*, that is of the duration less the final silence. Tempo is
+Only the duration is required; a control that is None is *open*, left to the composer. The goal is a
+label: a preset's, or one of your own, which then carries no evidence mark into the report. Curves
+run over the fraction 0..1 of the *music*, that is of the duration less the final silence. Tempo is
 in felt beats per minute (a quarter; a dotted quarter in compound meters).
 `python -m sonicrx_ml.prescription` prints every control with its unit and legal values.
 """
@@ -12,10 +13,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, Literal, NoReturn
 
+from sonicrx_ml import arc, breathing, entrainment
+from sonicrx_ml.breathing import Breath
 from sonicrx_ml.curve import Curve, is_number, to_float
 from sonicrx_ml.palette import FAMILIES, PALETTE
 
@@ -143,7 +146,7 @@ def _curve(name: str, unit: str, low: float, high: float, meaning: str) -> Contr
 
 
 def _number(
-    name: str, unit: str, low: float, high: float, default: float | str, meaning: str
+    name: str, unit: str, low: float, high: float, default: float | str | None, meaning: str
 ) -> Control:
     kind: Kind = "integer" if name == "seed" else "number"
     return Control(
@@ -162,7 +165,7 @@ CONTROLS: dict[str, Control] = {
         _number(
             "duration_s", "s", 10, 7200, REQUIRED, "length of the track, final silence included"
         ),
-        Control(name="goal", kind="name", meaning="goal preset this prescription started from"),
+        Control(name="goal", kind="name", meaning="preset it started from, or a name of your own"),
         _curve("tempo", "BPM", 40, 210, "felt beats per minute (open: 72)"),
         _choice("key", TONICS, "tonic"),
         _choice("mode", MODES, "mode (open with a key: major)"),
@@ -181,6 +184,16 @@ CONTROLS: dict[str, Control] = {
             legal=tuple(PALETTE),
             meaning="what may sound, one of each family (open: piano)",
         ),
+        _choice(
+            "strategy",
+            entrainment.STRATEGIES,
+            "how curves go to their last value: by a glide, or at once",
+        ),
+        _curve("breaths_per_min", "per minute", 3, 20, "rate at which the loudness breathes"),
+        _number("inhale_share", "", 0.2, 0.8, None, "of a breath, in which it swells (open: .4)"),
+        _number("breath_depth_db", "dB", 1, 12, None, "of the swell, trough to crest (open: 5)"),
+        _choice("arc", arc.ARCS, "density, register, loudness rise to a peak, then rest"),
+        _number("arc_peak", "", 0.3, 0.9, None, "share of the music at the peak (open: .7)"),
         _number("final_silence_s", "s", 0, 120, 0.0, "silence at the end"),
         _number("target_lufs", "LUFS", -40, -14, -23.0, "integrated loudness of the file"),
         # 65 dB SPL is about conversational speech: far below the weekly dose of ITU-R H.870 [E].
@@ -218,6 +231,12 @@ class Prescription:
     articulation: Curve | None = None
     chromaticism: Curve | None = None
     instruments: tuple[str, ...] | None = None
+    strategy: str | None = None
+    breaths_per_min: Curve | None = None
+    inhale_share: float | None = None
+    breath_depth_db: float | None = None
+    arc: str | None = None
+    arc_peak: float | None = None
     final_silence_s: float = _default("final_silence_s")
     target_lufs: float = _default("target_lufs")
     playback_db_spl: float = _default("playback_db_spl")
@@ -228,6 +247,7 @@ class Prescription:
             value = getattr(self, name)
             if value is not None or control.default is not None:
                 object.__setattr__(self, name, control.check(value))
+        _ = self.breath  # refuses what cannot be breathed
         self._check_length()
 
     def _check_length(self) -> None:
@@ -251,8 +271,8 @@ class Prescription:
 
     @property
     def tempo_curve(self) -> Curve:
-        """The tempo asked, or the default where it is open."""
-        return self.tempo or Curve.of(OPEN_TEMPO_BPM)
+        """The tempo asked, as it is laid out, or the default where it is open."""
+        return self.laid().tempo or Curve.of(OPEN_TEMPO_BPM)
 
     @property
     def felt_beats(self) -> float:
@@ -263,6 +283,52 @@ class Prescription:
     def felt_beats_per_bar(self) -> int:
         beats, unit = (self.meter or OPEN_METER).split("/")
         return int(beats) // 3 if unit == "8" else int(beats)
+
+    @property
+    def breath(self) -> Breath | None:
+        """The swell of the loudness that is asked for."""
+        if self.breaths_per_min is None:
+            return None
+        inhale, depth = self.inhale_share, self.breath_depth_db
+        return Breath(
+            self.breaths_per_min,
+            self.music_s,
+            breathing.INHALE if inhale is None else inhale,
+            breathing.DEPTH_DB if depth is None else depth,
+        )
+
+    def laid(self) -> Prescription:
+        """The same with strategy, breathing and arc worked into the curves, and none of the three.
+
+        First the tempo is moved to whole bars a breath where that is near, then every curve is laid
+        by the strategy, then the arc is laid over. Itself where none of them is asked.
+        """
+        if not (self.strategy or self.breaths_per_min or self.arc):
+            return self
+        kinds = CONTROLS.values()
+        curves: dict[str, Any] = {c.name: getattr(self, c.name) for c in kinds if c.kind == "curve"}
+        if curves.pop("breaths_per_min") is not None:
+            curves["tempo"] = self._breathing_tempo()
+        if self.strategy is not None:
+            curves |= _by_strategy(curves, self.strategy, self.music_s, self.felt_beats_per_bar)
+        if self.arc is not None:
+            curves |= self._raised(curves)
+        worked_in: dict[str, Any] = dict.fromkeys(_LAID)
+        return replace(self, **worked_in | curves)
+
+    def _breathing_tempo(self) -> Curve:
+        rate, beats, legal = self.breaths_per_min, self.felt_beats_per_bar, CONTROLS["tempo"]
+        assert rate is not None
+        if self.tempo is None:
+            return breathing.open_tempo(rate, beats, OPEN_TEMPO_BPM, legal.low, legal.high)
+        return breathing.fitted(self.tempo, rate, beats, legal.low, legal.high)
+
+    def _raised(self, curves: Mapping[str, Curve | None]) -> dict[str, Curve]:
+        peak = arc.PEAK if self.arc_peak is None else self.arc_peak
+        bpm = float((curves["tempo"] or Curve.of(OPEN_TEMPO_BPM))(peak))
+        phrase_s = entrainment.SECTION_BARS * self.felt_beats_per_bar * 60.0 / bpm
+        found = arc.raised(curves, peak, phrase_s / self.music_s)
+        return {name: _within(curve, CONTROLS[name]) for name, curve in found.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; open controls are left out."""
@@ -303,6 +369,28 @@ class Prescription:
     def label(self) -> str:
         """A file name: the goal and the id."""
         return f"{self.goal or 'track'}-{self.id}"
+
+
+_LAID = (
+    "strategy", "breaths_per_min", "inhale_share", "breath_depth_db", "arc", "arc_peak"
+)  # fmt: skip
+
+
+def _by_strategy(
+    curves: Mapping[str, Curve | None], strategy: str, seconds: float, beats_per_bar: int
+) -> dict[str, Curve]:
+    return {
+        name: entrainment.laid_tempo(curve, strategy, seconds, beats_per_bar)
+        if name == "tempo"
+        else entrainment.laid(curve, strategy)
+        for name, curve in curves.items()
+        if curve is not None
+    }
+
+
+def _within(curve: Curve, control: Control) -> Curve:
+    """The curve with its points moved into what is legal."""
+    return Curve(tuple((at, min(max(v, control.low), control.high)) for at, v in curve.points))
 
 
 # ---------------------------------------------------------------- the vocabulary in print

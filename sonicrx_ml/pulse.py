@@ -32,6 +32,7 @@ from sonicrx_ml.acoustics import (
     onset_strength,
     require,
 )
+from sonicrx_ml.breathing import half_cosines
 
 Ints = NDArray[np.int64]
 
@@ -48,6 +49,11 @@ PULSE_LEAST_S = 4.0
 
 BREATH_HZ = (0.05, 0.25)  # 3 to 15 breaths a minute
 BREATHS = 2.0  # cycles of the slowest that a sound must hold
+ORDERS = (0.6, 1.6)  # heard breaths for each asked, between which a swell is searched
+HARMONICS = 3  # of a breath: those of half cosines are softer than a twentieth from the fourth on
+SAME_BREATHS = 0.25  # less cannot be told apart from the asked rate
+FOLDED = 360  # places within a mean breath
+SWELL_FLOOR = -20.0  # LU
 OVERSAMPLING = 8  # of the spectrum that the rate is read from
 
 
@@ -181,3 +187,74 @@ def _strongest(swell: Floats, low_hz: float, high_hz: float) -> float:
     bend = left - 2 * top + right
     shift = 0.5 * (left - right) / bend if bend < 0 and first < best < last else 0.0
     return float(np.clip((best + shift) / (size * STEP_S), low_hz, high_hz))
+
+
+# ---------------------------------------------------------------- a swell that was asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Swell:
+    """The mean breath of a sound whose loudness should breathe at a given rate."""
+
+    ratio: float
+    """Breaths that are heard for each one asked."""
+    depth_db: float
+    """From trough to crest of the mean breath."""
+    inhale: float
+    """Share of the breath in which it rises, by the breath of half cosines that it is likest."""
+    share: float
+    """Of the variance of the slow loudness (0-1)."""
+
+
+def swell_of(level: Floats, breaths: Floats) -> Swell:
+    """The swell in momentary loudness (LUFS), given the breaths asked until each value.
+
+    The loudness is laid over breaths instead of seconds, so that a rate which glides becomes a
+    steady one; there the rate is searched from .6 to 1.6 of what was asked, as in `breathing_of`.
+    The mean breath is the least-squares fit of its first `HARMONICS` at that rate, or at the asked
+    one where over the whole sound the two part by less than `SAME_BREATHS`.
+    """
+    count = len(level)
+    even = np.linspace(breaths[0], breaths[-1], count)
+    steady = signal.detrend(np.interp(even, breaths, audible_level(level)))
+    ratio = _strongest_order(steady, even)
+    drift = abs(ratio - 1.0) * (even[-1] - even[0])
+    waves = harmonics(even if drift < SAME_BREATHS else ratio * even)
+    parts = np.linalg.lstsq(waves, steady, rcond=None)[0]
+    phase = np.arange(FOLDED) / FOLDED
+    mean = harmonics(phase) @ parts
+    slow = np.sum((steady - steady.mean()) ** 2)
+    share = 1.0 - float(np.sum((steady - waves @ parts) ** 2)) / float(slow) if slow > 0 else 0.0
+    return Swell(ratio, float(np.ptp(mean)), _inhale(mean), share)
+
+
+def _inhale(mean: Floats) -> float:
+    """Share of the breath of half cosines that the mean breath is likest, wherever it begins."""
+    phase = np.arange(FOLDED) / FOLDED
+    shares = np.arange(0.1, 0.905, 0.01)
+    models = np.stack([half_cosines(phase, share) for share in shares])
+    models = (models - models.mean(axis=1, keepdims=True)) / models.std(axis=1, keepdims=True)
+    likeness = scipy.fft.irfft(scipy.fft.rfft(mean) * scipy.fft.rfft(models).conj(), FOLDED)
+    return float(shares[np.argmax(likeness.max(axis=1))])
+
+
+def audible_level(level: Floats) -> Floats:
+    """Momentary loudness in which rests count as `SWELL_FLOOR` LU below the mean power."""
+    power = 10.0 ** (level / 10.0)
+    mean = 10.0 * np.log10(max(float(power.mean()), 1e-12))
+    return np.maximum(level, mean + SWELL_FLOOR)
+
+
+def harmonics(breaths: Floats) -> Floats:
+    """(n, 2·HARMONICS): cosines and sines of the first harmonics of a number of breaths (n,)."""
+    turns = 2 * np.pi * breaths[:, None] * np.arange(1, HARMONICS + 1)
+    return np.concatenate([np.cos(turns), np.sin(turns)], axis=1)
+
+
+def _strongest_order(steady: Floats, even: Floats) -> float:
+    """Breaths heard for each one asked: where the spectrum over breaths is highest."""
+    low, high = ORDERS
+    found = np.arange(low, high, 0.002)
+    window = signal.get_window("hann", len(steady), fftbins=False)
+    turns = np.exp(-2j * np.pi * found[:, None] * even)
+    return float(found[np.argmax(np.abs(turns @ (window * steady)))])

@@ -26,11 +26,8 @@ from typing import Any, NamedTuple
 import mido
 import numpy as np
 import tinysoundfont._tinysoundfont as tsf
-import torch
-import torchaudio.functional
 from numpy.typing import NDArray
 from scipy import signal
-from scipy.fft import next_fast_len
 
 from sonicrx_ml.notes import read_midi
 
@@ -41,6 +38,7 @@ DRUM_CHANNEL = 9
 FLUID_GAIN = 0.2  # FluidSynth's own default
 FLUID_BLOCK = 64  # frames
 FLUID_SETTINGS: dict[str, int | float] = {  # releases differ in their defaults
+    "synth.dynamic-sample-loading": 1,  # only the instruments that play: same sound, sooner
     "synth.chorus.active": 0,  # 2.3's chorus makes a pad that asks for it 15 dB louder than its kin
     "synth.reverb.room-size": 0.2,
     "synth.reverb.damp": 0.0,
@@ -58,6 +56,7 @@ ROOM_CROSSOVER = 3_000.0  # Hz
 ROOM_DELAY_S = 0.015
 ROOM_LEVEL_DB = -15.0  # energy of the room's response beside the direct sound
 ROOM_SEED = 0
+ROOM_BLOCK = 2**18  # frames given a room at once
 
 
 class Event(NamedTuple):
@@ -332,7 +331,7 @@ def flatten_pedal(events: list[Event]) -> list[Event]:
 
 
 @cache
-def room_response() -> torch.Tensor:
+def room_response() -> Frames:
     """A small hall (2, n): two independent decaying noises, the highs decaying twice as fast."""
     size = int(ROOM_S * RATE)
     noise = np.random.default_rng(ROOM_SEED).standard_normal((2, size))
@@ -343,13 +342,15 @@ def room_response() -> torch.Tensor:
     response *= np.sqrt(10 ** (ROOM_LEVEL_DB / 10) / (response**2).sum(axis=1, keepdims=True))
     response = np.pad(response, ((0, 0), (int(ROOM_DELAY_S * RATE), 0)))
     response[:, 0] = 1.0  # the direct sound
-    return torch.from_numpy(response.astype(np.float32))
+    return response.astype(np.float32)
 
 
 def add_room(sound: Frames) -> Frames:
     """The sound in that room: dry level kept, length kept."""
     response = room_response()
-    frames, taps = sound.shape[1], response.shape[1]
-    padding = next_fast_len(frames + taps - 1, real=True) - (frames + taps - 1)
-    dry = torch.from_numpy(np.pad(sound, ((0, 0), (0, padding))))
-    return torchaudio.functional.fftconvolve(dry, response)[:, :frames].numpy()
+    frames, ring = sound.shape[1], response.shape[1] - 1
+    wet = np.zeros((2, frames + ring), np.float32)
+    for first in range(0, frames, ROOM_BLOCK):
+        dry = sound[:, first : first + ROOM_BLOCK]
+        wet[:, first : first + dry.shape[1] + ring] += signal.fftconvolve(dry, response, axes=1)
+    return wet[:, :frames]

@@ -128,9 +128,13 @@ def _failure_lines(columns: Mapping[str, Mapping[str, str]]) -> list[str]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """Lines of a Markdown table."""
+    """Lines of a Markdown table; a `|` within a cell is escaped, a line break becomes a blank."""
     lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(map(str, cells)) + " |" for cells in lines]
+    return ["| " + " | ".join(map(_escaped, cells)) + " |" for cells in lines]
+
+
+def _escaped(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")
 
 
 __all__ = ["columns_note", "page", "table"]

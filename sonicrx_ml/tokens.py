@@ -17,14 +17,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import miditok
 import numpy as np
 from numpy.typing import NDArray
 
 from sonicrx_ml.canonical import GRID, HIGHEST, LONGEST, LOWEST, METERS, Gridded
 from sonicrx_ml.notes import Ints, Meter
 from sonicrx_ml.palette import FAMILIES
+
+if TYPE_CHECKING:
+    import miditok
 
 MIDDLE_VELOCITY = 64  # tokens carry no dynamics
 
@@ -49,6 +52,8 @@ FOLLOWS: Mapping[int, tuple[int, ...]] = {
 
 def remi() -> miditok.REMI:
     """The stock MidiTok tokenizer whose vocabulary we use."""
+    import miditok  # composing reads a vocabulary, and needs no tokenizer
+
     config = miditok.TokenizerConfig(
         pitch_range=(LOWEST, HIGHEST + 1),
         beat_res={(0, 4): GRID, (4, LONGEST): 2},
@@ -100,6 +105,13 @@ class Vocabulary:
     @cached_property
     def meters(self) -> tuple[str, ...]:
         return tuple(n.split("_")[1] for n in self.names if n.startswith("TimeSig"))
+
+    @cached_property
+    def bar_sizes(self) -> Ints:
+        """Grid positions of a bar, by the value of a `TimeSig` token and on for every value."""
+        sizes = np.zeros(int(self.value.max()) + 1, dtype=np.int64)
+        sizes[: len(self.meters)] = [_meter(text).numerator * GRID for text in self.meters]
+        return sizes
 
     def _value(self, name: str) -> int:
         kind, _, text = name.partition("_")

@@ -22,9 +22,10 @@ import numpy as np
 import pretty_midi
 
 from sonicrx_ml.case import PHRASE, Case
+from sonicrx_ml.entrainment import GLIDE_LIMIT, STEP_LIMIT
 from sonicrx_ml.notes import DRUMS, Floats
 from sonicrx_ml.palette import PALETTE
-from sonicrx_ml.prescription import OPEN_METER, TONICS, Prescription
+from sonicrx_ml.prescription import OPEN_METER, TONICS
 from sonicrx_ml.verdicts import RING_S, Rule, Section, Where
 
 Value: TypeAlias = float | str | tuple[str, ...] | Floats | None
@@ -71,10 +72,6 @@ class Tolerance:
     def is_limit(self) -> bool:
         """Whether it holds for every track, asked or not."""
         return self.control is None and self.tolerance is not None
-
-    def is_asked(self, prescription: Prescription) -> bool:
-        """Open controls are None; a final silence of 0 s is none."""
-        return self.control is None or bool(getattr(prescription, self.control))
 
 
 def _curve(
@@ -146,6 +143,27 @@ def _mode_disagreement(case: Case) -> str | None:
     return f"the notes say {case.key.mode}" if wrong else None
 
 
+def _breath(name: str) -> Callable[[Case], float | None]:
+    """A figure of the breath that is asked for."""
+    return lambda case: None if case.plan.breath is None else getattr(case.plan.breath, name)
+
+
+def _swell(name: str) -> Callable[[Case], float | None]:
+    """A figure of the swell that is heard."""
+    return lambda case: None if case.swell is None else getattr(case.swell, name)
+
+
+def _breaths_heard(case: Case) -> float | None:
+    """Mean rate, breaths per minute."""
+    breath, swell = case.plan.breath, case.swell
+    return None if breath is None or swell is None else breath.mean * swell.ratio
+
+
+def _whole_bars(case: Case) -> float | None:
+    bars = case.bars_per_breath
+    return bars and max(1.0, float(round(bars)))
+
+
 # fmt: off
 TOLERANCES: tuple[Tolerance, ...] = (
     Tolerance("duration", "notes", "s", "within", 0.5, "duration_s",
@@ -153,6 +171,22 @@ TOLERANCES: tuple[Tolerance, ...] = (
               "last release against duration less final silence; [E] under a beat at calm tempi"),
     _curve("tempo", "BPM", "within %", 2.0,
            "just noticeable is 1.5 to 3 % (Drake & Botte 1993)", phrase=1),
+    Tolerance("tempo step", "notes", "%", "at most", 0.05, "strategy",
+              lambda case: STEP_LIMIT, lambda case: case.tempo_change.step,
+              "largest change between tempi held for 8 beats; just noticeable is 1.5 to 3 % "
+              "(Drake & Botte 1993); sections may join by 3 %"),
+    Tolerance("tempo drift", "notes", "% a beat", "at most", 0.005, "strategy",
+              lambda case: GLIDE_LIMIT, lambda case: case.tempo_change.drift,
+              "largest other change from a felt beat to the next; noticed from .2 to .3 % "
+              "(Madison & Merker); a glide of .15 % goes unnoticed"),
+    Tolerance("tempo change", "notes", "", "same", None, None,
+              lambda case: None, lambda case: case.tempo_change.place,
+              "steps and drifts of the file's tempo map against what listeners notice: steady, "
+              "unnoticed (to 1.5 %, .2 % a beat), just noticeable (to 3 %, .3 % a beat), noticed"),
+    Tolerance("bars a breath", "notes", "bars", "within", None, "breaths_per_min",
+              _whole_bars, lambda case: case.bars_per_breath,
+              "mean tempo of the file over the breaths asked; whole where the tempo could be moved "
+              "to fit"),
     Tolerance("key", "notes", "", "same", 0.0, "key",
               lambda case: case.prescription.key, lambda case: TONICS[case.key.tonic],
               "tonic; profiles of Albrecht & Shanahan 2013"),
@@ -200,6 +234,17 @@ TOLERANCES: tuple[Tolerance, ...] = (
     Tolerance("mode", "sound", "", "same", 0.0, "mode",
               lambda case: case.plan.mode, lambda case: case.heard.key.mode,
               "as the key on sound", second=True, flag=_mode_disagreement),
+    Tolerance("swell rate", "sound", "per minute", "within %", 5.0, "breaths_per_min",
+              _breath("mean"), _breaths_heard,
+              "of the momentary loudness (EBU Tech 3341) over the asked breaths, searched from .6 "
+              "to 1.6 of the asked rate; [E] 5 %"),
+    Tolerance("swell depth", "sound", "dB", "within", 1.0, "breaths_per_min",
+              _breath("depth_db"), _swell("depth_db"),
+              "trough to crest of the mean breath, its first three harmonics; [E] 1 dB is about "
+              "what can be noticed"),
+    Tolerance("inhale share", "sound", "ratio", "within", 0.1, "breaths_per_min",
+              _breath("inhale"), _swell("inhale"),
+              "of the breath of half cosines that the mean breath is likest; [E] a tenth"),
     Tolerance("loudness", "sound", "LUFS", "within", 1.0, "target_lufs",
               lambda case: case.prescription.target_lufs, lambda case: case.heard.integrated,
               "integrated, ITU-R BS.1770-5; EBU R 128 allows 1 LU where .5 is not practicable"),

@@ -1,52 +1,35 @@
-"""Training: loss, optimiser, schedule, data and run, as Lightning parts.
+"""Training: loss, optimiser, schedule and run, as Lightning parts.
 
 The figures logged are `loss` (nats per token), `nats_per_note` (nats summed over tokens over the
 number of notes, comparable across tokenisers), `lr` (of the step just taken), `tokens_per_s` (of
 all devices, padding left out) and `gflops` (that, times 6 operations per parameter and token:
 Kaplan et al. 2020, attention left out).
-
-The training stream is endless and numbered: batch n of a run is the same whatever the number of
-loader processes and of interruptions, so a resumed run is the uninterrupted one.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
 import logging
 import math
 import platform
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import datasets
 import lightning as L
-import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
-from sonicrx_ml import card, checkpoint
-from sonicrx_ml.dataset import (
-    Batch,
-    DataConfig,
-    EvaluationWindows,
-    TrainingWindows,
-    condition_sizes,
-    load_labels,
-    load_prepared,
-    load_split,
-    piece_weights,
-)
+from sonicrx_ml.dataset import Batch, DataConfig, condition_sizes
 from sonicrx_ml.labels import Bins
+from sonicrx_ml.loaders import CorpusData
 from sonicrx_ml.model import Composer, ModelConfig
 from sonicrx_ml.tokens import Vocabulary
 
@@ -245,80 +228,6 @@ class Training(L.LightningModule):
         return optim.final_lr + (1 - optim.final_lr) * wave
 
 
-class TrainingStream(IterableDataset[Batch]):
-    """The run's batches from number `first` on, those of one rank out of `ranks`, for ever."""
-
-    def __init__(
-        self, windows: TrainingWindows, batch_size: int, first: int, rank: int, ranks: int
-    ) -> None:
-        self.windows, self.batch_size = windows, batch_size
-        self.first, self.rank, self.ranks = first, rank, ranks
-
-    def __iter__(self) -> Iterator[Batch]:
-        worker = get_worker_info()
-        start, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        for number in itertools.count(self.first + start, step):
-            at = (number * self.ranks + self.rank) * self.batch_size
-            yield self.windows.collate([self.windows[at + i] for i in range(self.batch_size)])
-
-
-class Shard(Dataset[dict[str, Any]]):
-    """One rank's share of the validation windows; all are equally long, filled up with padding."""
-
-    def __init__(self, windows: EvaluationWindows, rank: int, ranks: int) -> None:
-        self.windows, self.rank, self.ranks = windows, rank, ranks
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.windows) / self.ranks)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        at, last = index * self.ranks + self.rank, len(self.windows) - 1
-        sample = self.windows[min(at, last)]
-        return sample if at <= last else sample | {"ids": np.zeros_like(sample["ids"])}
-
-
-class CorpusData(L.LightningDataModule):
-    """Loaders over a prepared folder; resuming goes on where the training stream stopped."""
-
-    def __init__(self, data: DataConfig, optim: OptimConfig, size: int, seed: int) -> None:
-        super().__init__()
-        self.data, self.optim, self.size, self.seed = data, optim, size, seed
-        self.folder = Path(data.prepared)
-        self.vocabulary, self.bins = load_prepared(self.folder)
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        assert self.trainer is not None
-        windows = TrainingWindows(
-            load_split(self.folder, "train"),
-            self.vocabulary,
-            self.bins,
-            self.size,
-            piece_weights(load_labels(self.folder, "train"), self.data),
-            self.data,
-            self.seed,
-            count=self.optim.max_steps * self.optim.accumulate * self.optim.batch_size,
-        )
-        first = self.trainer.global_step * self.optim.accumulate
-        rank, ranks = self.trainer.global_rank, self.trainer.world_size
-        stream = TrainingStream(windows, self.optim.batch_size, first, rank, ranks)
-        return DataLoader(
-            stream, None, num_workers=self.data.workers, persistent_workers=self.data.workers > 0
-        )
-
-    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
-        rows = load_split(self.folder, "valid")
-        limit = self.data.valid_windows
-        windows = EvaluationWindows(rows, self.vocabulary, self.bins, self.size, limit=limit)
-        assert self.trainer is not None
-        return DataLoader(
-            Shard(windows, self.trainer.global_rank, self.trainer.world_size),
-            batch_size=self.optim.batch_size,
-            collate_fn=windows.collate,
-            num_workers=self.data.workers,
-            persistent_workers=self.data.workers > 0,
-        )
-
-
 def new_composer(model: ModelConfig, vocabulary: Vocabulary, bins: Bins) -> Composer:
     return Composer(model, len(vocabulary), condition_sizes(bins))
 
@@ -334,9 +243,10 @@ def fit(cfg: TrainConfig, loggers: Sequence[Logger], callbacks: Sequence[L.Callb
     L.seed_everything(cfg.seed, verbose=False)
     if cfg.trainer.threads:
         torch.set_num_threads(cfg.trainer.threads)
-    data = CorpusData(cfg.data, cfg.optim, cfg.model.context, cfg.seed)
+    optim = cfg.optim
+    data = CorpusData(cfg.data, cfg.model.context, optim.batch_size, optim.accumulate, cfg.seed)
     composer = new_composer(cfg.model, data.vocabulary, data.bins)
-    training = Training(composer, cfg.optim, cfg.trainer.compiled)
+    training = Training(composer, optim, cfg.trainer.compiled)
     training.save_hyperparameters(asdict(cfg))
     trainer = new_trainer(cfg, loggers, callbacks)
     with warnings.catch_warnings():
@@ -389,57 +299,10 @@ def find_checkpoint(folder: Path, name: str) -> Path:
     return path
 
 
-# ---------------------------------------------------------------- its release
-
-
 def best_checkpoint(trainer: L.Trainer) -> Path:
     """Where the run's best validation is kept, or its last step where none was run."""
     kept = getattr(trainer.checkpoint_callback, "best_model_path", "")
     return Path(kept or f"{trainer.default_root_dir}/last.ckpt")
-
-
-def release(path: Path, folder: Path, results: Path | None = None) -> Path:
-    """Write the release bundle of a training checkpoint, with its model card.
-
-    results : `results.json` of an evaluation, shown on the card.
-    """
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    run = state["hyper_parameters"]
-    data = DataConfig(**run["data"])
-    vocabulary, bins = load_prepared(Path(data.prepared))
-    composer = new_composer(ModelConfig(**run["model"]), vocabulary, bins)
-    composer.load_state_dict(_weights(state["state_dict"]))
-    facts = _facts(state, composer) | {"data": card.describe_data(data)}
-    text = card.model_card(facts, bins, json.loads(results.read_text()) if results else None)
-    checkpoint.export(folder, composer, vocabulary, bins, facts, text)
-    return folder
-
-
-def _weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    prefix = "composer."
-    return {name.removeprefix(prefix): weight for name, weight in state.items()}
-
-
-def _facts(state: Mapping[str, Any], composer: Composer) -> dict[str, Any]:
-    """What a checkpoint knows about its run, as JSON values; None is not recorded."""
-    run, seen = state["hyper_parameters"], state["seen"]
-    windows = state["global_step"] * run["optim"]["batch_size"] * run["optim"]["accumulate"]
-    windows *= run["trainer"]["devices"]
-    return {
-        "run": run,
-        "parameters": sum(p.numel() for p in composer.parameters()),
-        "steps": state["global_step"],
-        "windows": windows,
-        "tokens": _known(seen["tokens"]),
-        "hours": _known(seen["seconds"], 1 / 3600),
-        "valid_nats_per_note": _known(seen[METRIC]),
-        "hardware": seen["hardware"],
-        "versions": card.versions(),
-    }
-
-
-def _known(value: float | None, scale: float = 1.0) -> float | None:
-    return None if value is None or math.isnan(value) else round(value * scale, 4)
 
 
 def _hardware(device: torch.device) -> str:

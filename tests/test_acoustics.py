@@ -220,6 +220,25 @@ def test_true_peak_that_skips_blocks_equals_oversampling_everything(seed, crest)
     assert acoustics.true_peak(sound, RATE) == pytest.approx(expected, abs=1e-9)
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), blocks=st.integers(1, 6), odd=st.integers(0, 127))
+def test_no_value_between_samples_exceeds_its_blocks_bound(seed, blocks, odd):
+    rng = np.random.default_rng(seed)
+    sound = np.sign(rng.standard_normal((2, 128 * blocks + odd)))
+    bounds = acoustics.peak_bounds(sound, 4)
+    found = acoustics.peaks_between(sound, np.arange(len(bounds)), 4)
+    assert found.shape == (len(bounds), acoustics.PEAK_BLOCK)
+    assert (found.max(axis=1) <= bounds + 1e-12).all()
+    np.testing.assert_array_less(np.abs(sound).max(axis=0), found.ravel()[: sound.shape[1]] + 1e-9)
+
+
+def test_a_plain_gain_moves_loudness_by_as_much():
+    sound = 0.1 * np.sin(np.arange(5 * RATE) / 7)
+    weighted = acoustics.k_weighted(sound, RATE)
+    louder = acoustics.k_weighted(2 * sound, RATE)
+    assert weighted.louder(20 * np.log10(2)).integrated == pytest.approx(louder.integrated)
+
+
 # ---------------------------------------------------------------- timbre and tempo
 
 

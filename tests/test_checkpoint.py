@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from sonicrx_ml import checkpoint
 
+SHIPPED = Path(__file__).parents[1] / "checkpoints" / "small"
 FACTS = {"steps": 3, "run": {"name": "test"}}
 
 
@@ -98,6 +100,10 @@ def more_bins(values):
     values["energy"].append(0.9)
 
 
+def moved_bins(values):
+    values["energy"][1] += 0.01
+
+
 def shuffled_bins(values):
     values["energy"].reverse()
 
@@ -105,6 +111,17 @@ def shuffled_bins(values):
 DISAGREEMENTS = {
     "vocabulary": ("vocabulary.json", rename_token, "the bundle's vocabulary disagree"),
     "bins": ("bins.json", more_bins, "the bundle's bins disagree"),
+    "moved edges": ("bins.json", moved_bins, "the bundle's bin edges disagree"),
+    "remaining": (
+        "config.json",
+        lambda v: v["conditions"]["remaining"].__setitem__(-1, 96),
+        r"edges of the bars that remain disagree: .*65, 96\] is not .*65, 97\]",
+    ),
+    "no remaining": (
+        "config.json",
+        lambda v: v["conditions"].pop("remaining"),
+        "edges of the bars that remain disagree: None",
+    ),
     "edges": ("bins.json", shuffled_bins, "bins.json: bin edges of energy do not increase"),
     "attributes": ("bins.json", lambda v: v.pop("tempo"), "bins.json: bins are for"),
     "conditions": (
@@ -130,6 +147,22 @@ DISAGREEMENTS = {
         "tensor blocks.2.attention_norm.weight is missing",
     ),
 }
+
+
+def test_who_made_the_music_goes_along(bundle, tmp_path):
+    parts = bundle.composer, bundle.vocabulary, bundle.bins
+    checkpoint.export(tmp_path / "small", *parts, FACTS, "", attribution="source\nÉtudes\n")
+    assert (tmp_path / "small" / "attribution.csv").read_text("utf-8") == "source\nÉtudes\n"
+    checkpoint.load(tmp_path / "small")
+
+
+@pytest.mark.skipif(not SHIPPED.is_dir(), reason="no checkpoint is shipped")
+def test_the_shipped_bundle_names_authors_and_says_so():
+    checkpoint.load(SHIPPED)
+    table = (SHIPPED / "attribution.csv").read_text("utf-8")
+    assert '"Chopin, Fryderyk"' in table
+    assert len(table.encode()) < 300_000
+    assert "`attribution.csv`" in (SHIPPED / "README.md").read_text()
 
 
 @pytest.mark.parametrize("case", DISAGREEMENTS)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from sonicrx_ml import audio, compose, sampling
+from sonicrx_ml import audio, compose, rules
 from sonicrx_ml.conformance import judge
 from sonicrx_ml.goals import prescribe
 from sonicrx_ml.notes import read_midi
-from sonicrx_ml.prescription import Prescription
+from sonicrx_ml.prescription import Prescription, vocabulary
 from sonicrx_ml.sampling import SamplingConfig
 from sonicrx_ml.verdicts import Report
 
@@ -26,7 +28,7 @@ ASKED = {"duration_s": 12, "goal": "anxiety", "instruments": ["piano", "flute"],
 @pytest.fixture(scope="module", autouse=True)
 def short_bars():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampling, "TOKENS_PER_BAR", 20)
+        patch.setattr(rules, "TOKENS_PER_BAR", 20)
         yield
 
 
@@ -107,13 +109,16 @@ def test_the_manifest_says_how_to_make_it_again(bundle, track):
     assert found["checkpoint_sha256"] == bundle.sha256
     assert found["midi_sha256"] == hashlib.sha256(composition.midi).hexdigest()
     assert found["sampling"] == {
-        "temperature": 0.95, "top_p": 0.95, "guidance": 1.5, "masked": True, "best_of": 1,
+        "temperature": 0.95, "top_p": 0.95, "guidance": 1.5, "masked": True, "paced": True,
+        "best_of": 1,
     }  # fmt: skip
     assert found["engine"].startswith("tinysoundfont")
     assert found["font"] == audio.PACKAGED_FONT.name
     assert len(found["font_sha256"]) == 64
     assert found["playback_db_spl"] == 65
-    assert {"sonicrx_ml", "python", "torch", "numpy", "pretty_midi"} <= found["versions"].keys()
+    assert {"sonicrx_ml", "python", "onnxruntime", "numpy", "pretty_midi"} <= found[
+        "versions"
+    ].keys()
 
 
 def test_the_sound_is_mastered_to_the_prescription(track):
@@ -128,6 +133,13 @@ def test_the_report_carries_the_goal_s_evidence(track, saved):
     strength = mark.partition(":")[0]
     assert strength in (saved / "report.html").read_text()
     assert compose._evidence_mark(Prescription(duration_s=20)) is None
+
+
+def test_a_goal_of_one_s_own_is_kept_and_claims_nothing():
+    own = Prescription.from_dict({"duration_s": 20, "goal": "ward_seven"})
+    assert own.label.startswith("ward_seven-")
+    assert compose._evidence_mark(own) is None
+    assert "or a name of your own" in vocabulary()
 
 
 def test_a_batch_gives_every_prescription_its_own(bundle):
@@ -152,3 +164,11 @@ def test_more_takes_come_nearer(bundle):
         composed = compose.compose(asked, bundle, SamplingConfig(best_of=takes))
         off[takes] = [-judge(c.prescription, c.midi).merit[1] for c in composed]
     assert np.mean(off[6]) < 0.8 * np.mean(off[1])
+
+
+def test_a_track_needs_no_tables_plots_or_tokenizer():
+    """What takes seconds to import and serves other scripts stays away from `sample.py`."""
+    wanted = "import sys, sonicrx_ml.compose, sonicrx_ml.report; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", wanted], capture_output=True, text=True, check=True)
+    unwanted = {"datasets", "pandas", "pyarrow", "miditok", "matplotlib", "librosa", "lightning"}
+    assert not unwanted & set(ran.stdout.split())

@@ -50,7 +50,8 @@ def test_every_root_composes(root):
 
 @pytest.mark.parametrize("choice", GROUPS)
 def test_every_choice_of_a_group_composes(choice):
-    assert isinstance(compose("train", choice), TrainConfig)
+    given = ["data.prepared=mine"] if choice == "data=folder" else []
+    assert isinstance(compose("train", choice, *given), TrainConfig)
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "suite").glob("*.yaml")), ids=lambda p: p.stem)
@@ -103,6 +104,12 @@ def test_what_is_required_is_asked_for():
         pytest.raises(ValueError, match=r"required and not given: data.root"),
     ):
         plain(hydra.compose("prepare"), PrepareConfig)
+
+
+def test_a_folder_of_one_s_own_is_named_and_has_no_weights():
+    with pytest.raises(ValueError, match=r"required and not given: data.prepared"):
+        compose("train", "data=folder")
+    assert compose("train", "data=folder", "data.prepared=mine").data.source_weights == {}
 
 
 def test_a_plain_config_is_plain():

@@ -71,8 +71,8 @@ class InMemory(list):
 def training(rows, bins, weights):
     held = InMemory(rows)
 
-    def make(config: DataConfig = PLAIN, seed: int = 1, count: int = 200, offset: int = 0):
-        return TrainingWindows(held, VOCABULARY, bins, SIZE, weights, config, seed, count, offset)
+    def make(config: DataConfig = PLAIN, seed: int = 1):
+        return TrainingWindows(held, VOCABULARY, bins, SIZE, weights, config, seed)
 
     return make
 
@@ -85,13 +85,12 @@ def equal(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 
 def test_sample_depends_on_seed_and_index_alone(training) -> None:
-    """In any order, from any offset: the stream of an uninterrupted run."""
+    """In any order, from any number on: the stream of an uninterrupted run."""
     config = DataConfig(prepared="", drop_attribute=0.3, drop_all=0.1, reorchestrate=0.5)
-    whole = training(config, count=40)
-    later = training(config, count=20, offset=20)
-    assert all(equal(later[i], whole[20 + i]) for i in reversed(range(20)))
-    assert all(equal(whole[i], whole[i]) for i in range(40))
-    other = training(config, seed=2, count=40)
+    whole = [training(config)[i] for i in range(40)]
+    later = training(config)
+    assert all(equal(later[i], whole[i]) for i in reversed(range(20, 40)))
+    other = training(config, seed=2)
     assert sum(equal(other[i], whole[i]) for i in range(40)) <= 1
 
 
@@ -112,7 +111,7 @@ def test_pieces_are_drawn_by_weight(rows, bins) -> None:
     held = InMemory(rows)
     for piece, row in enumerate(held):  # one token that tells the piece
         row["tokens"] = np.full_like(row["tokens"], piece)
-    windows = TrainingWindows(held, VOCABULARY, bins, SIZE, weights, PLAIN, seed=3, count=400)
+    windows = TrainingWindows(held, VOCABULARY, bins, SIZE, weights, PLAIN, seed=3)
     drawn = [int(windows[i]["ids"][-1]) for i in range(400)]
     assert set(drawn) == {2, 5}
     assert 250 < drawn.count(5) < 350  # 300, standard deviation 8.7
@@ -224,8 +223,8 @@ def test_dropout_rates(training) -> None:
     Rates of 2,000 samples, within 4 standard deviations.
     """
     count = 2000
-    told = training(count=count)
-    windows = training(replace(PLAIN, drop_attribute=0.2, drop_all=0.1), count=count)
+    told = training()
+    windows = training(replace(PLAIN, drop_attribute=0.2, drop_all=0.1))
     flags = np.array([hidden(windows[i]) for i in range(count)])
     known = ~np.array([hidden(told[i]) for i in range(count)])
     every = flags.all(axis=1)
@@ -299,7 +298,7 @@ def test_reorchestration_rate(training, name: str) -> None:
     count = 400
     changed: list[dict[str, Any]] = [{name: share} for share in (0.3, 1.0)]
     config, certainly = (replace(PLAIN, **values) for values in changed)
-    windows, plain, always = (training(c, count=count) for c in (config, PLAIN, certainly))
+    windows, plain, always = (training(c) for c in (config, PLAIN, certainly))
     able = [i for i in range(count) if not equal(always[i], plain[i])]
     rate = np.mean([not equal(windows[i], plain[i]) for i in able])
     assert len(able) > 50
@@ -343,6 +342,13 @@ def test_weights_of_length_and_source() -> None:
     config = DataConfig(prepared="", source_weights={"rare": 3.0})
     weights = piece_weights(table, config)
     np.testing.assert_allclose(weights / weights[0], [1, 8, 3])  # 16^.75 = 8
+
+
+def test_a_weight_for_a_source_that_is_not_there_is_refused() -> None:
+    config = DataConfig(prepared="", source_weights={"s": 2.0, "lieder": 3.0})
+    message = "'lieder' is no source of the training split; legal are rare, s$"
+    with pytest.raises(ValueError, match=message):
+        piece_weights(labels(source=["s", "s", "rare"]), config)
 
 
 def test_piece_without_bars_is_never_drawn() -> None:

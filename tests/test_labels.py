@@ -72,6 +72,16 @@ def test_attribute_that_no_bar_has_keeps_one_bin() -> None:
     assert bins.sizes[CONDITIONS.index("energy")] == 2
 
 
+def test_a_fingerprint_is_of_the_values_and_the_names(tmp_path: Path) -> None:
+    bins = Bins.fit(spread())  # fixed edges are whole numbers here, and floats once loaded
+    bins.save(tmp_path / "bins.json")
+    assert Bins.load(tmp_path / "bins.json").fingerprint == bins.fingerprint
+    assert len(bins.fingerprint) == 16
+    moved = Bins({**bins.edges, "mode": (0.35, 0.66)})
+    swapped = Bins({**bins.edges, "density": bins.edges["energy"]})
+    assert len({each.fingerprint for each in (bins, moved, swapped)}) == 3
+
+
 def test_saved_bins_load(tmp_path: Path) -> None:
     bins = Bins.fit(spread())
     bins.save(tmp_path / "bins.json")

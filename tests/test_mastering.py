@@ -4,10 +4,27 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
-from sonicrx_ml.acoustics import Curve, integrated_loudness, k_weighted, true_peak
+from sonicrx_ml.acoustics import (
+    PEAK_BLOCK,
+    Curve,
+    integrated_loudness,
+    k_weighted,
+    peaks_between,
+    true_peak,
+)
 from sonicrx_ml.audio import Sound
-from sonicrx_ml.mastering import RIDE_DB, Mastering, block_dc, fades, limit, master, ride
+from sonicrx_ml.mastering import (
+    CEILING_MARGIN_DB,
+    RIDE_DB,
+    Mastering,
+    block_dc,
+    fades,
+    limit,
+    master,
+    ride,
+)
 
 RATE = 48_000
 
@@ -68,6 +85,24 @@ def test_the_limiter_touches_only_what_is_near_a_peak():
     assert true_peak(limited, RATE) <= -6.0
     away = np.r_[0:23_000, 25_100:RATE]
     np.testing.assert_allclose(limited[:, away], quiet[:, away], atol=1e-9)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000), odd=st.integers(0, 127))
+def test_the_limiter_that_skips_blocks_equals_one_that_looks_everywhere(seed, odd):
+    rng = np.random.default_rng(seed)
+    samples = 0.2 * rng.standard_normal((2, 20_000 + odd))
+    samples[:, rng.integers(0, samples.shape[1], 5)] *= 8.0
+    ceiling = 10 ** ((-1.0 - CEILING_MARGIN_DB) / 20)
+    every = peaks_between(samples, np.arange(-(-samples.shape[1] // PEAK_BLOCK)), 4).ravel()
+    needed = np.minimum(1.0, ceiling / np.maximum(every, 1e-9))
+    held = ndimage.minimum_filter1d(needed, 481, mode="nearest")
+    hann = np.hanning(481)
+    gain = ndimage.convolve1d(held, hann / hann.sum(), mode="nearest")[: samples.shape[1]]
+    limited, _ = limit(samples.copy(), RATE, -1.0)
+    expected = samples * gain
+    loudest = np.abs(expected).max()  # what the true peak still exceeds is a gain for all
+    np.testing.assert_allclose(limited / np.abs(limited).max(), expected / loudest, atol=1e-9)
 
 
 def test_an_offset_is_removed_without_a_thump():

@@ -1,10 +1,9 @@
-"""The transformer: causal, the same by steps as at once, and moved by every condition."""
+"""The transformer: causal, and moved by every condition."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from sonicrx_ml.model import Composer, ModelConfig
 
@@ -34,17 +33,6 @@ def inputs() -> tuple[torch.Tensor, ...]:
     return ids, bar, conditions
 
 
-def by_steps(composer, ids, bar, conditions, slots=None):
-    """Logits (B, T, V), one token at a time."""
-    vectors = composer.prescribe(conditions)
-    injected = composer.inject(vectors)
-    cache, rows = composer.new_cache(len(ids), slots), torch.arange(len(ids))
-    steps = [
-        composer.step(ids[:, t], injected[:, rows, bar[:, t]], cache) for t in range(ids.shape[1])
-    ]
-    return torch.stack(steps, dim=1)
-
-
 def test_a_token_depends_on_itself_and_those_before_it_only(composer, inputs):
     ids, bar, conditions = inputs
     leaf = composer.tokens(ids).detach().requires_grad_()
@@ -54,35 +42,6 @@ def test_a_token_depends_on_itself_and_those_before_it_only(composer, inputs):
     felt = leaf.grad.abs().sum(dim=-1)
     assert (felt[:, : at + 1] > 0).all()
     assert (felt[:, at + 1 :] == 0).all()
-
-
-def test_steps_with_a_cache_equal_the_whole_at_once(composer, inputs):
-    torch.testing.assert_close(by_steps(composer, *inputs), composer(*inputs), rtol=1e-9, atol=1e-9)
-
-
-def test_a_full_ring_attends_to_the_last_slots_in_every_layer(composer, inputs, monkeypatch):
-    slots = 7
-    ids, bar, conditions = inputs
-    stepped = by_steps(composer, ids, bar, conditions, slots)
-    age = torch.arange(TOKENS)[:, None] - torch.arange(TOKENS)
-    band = (age >= 0) & (age < slots)
-    attend = F.scaled_dot_product_attention
-    monkeypatch.setattr(
-        F, "scaled_dot_product_attention", lambda q, k, v, is_causal: attend(q, k, v, band)
-    )
-    torch.testing.assert_close(stepped, composer(*inputs), rtol=1e-9, atol=1e-9)
-
-
-def test_one_layer_on_a_full_ring_equals_the_last_slots_alone(inputs):
-    """Positions are relative: a window gives the same wherever it lies."""
-    torch.manual_seed(3)
-    config = ModelConfig(width=32, layers=1, heads=2, context=64)
-    composer = Composer(config, VOCABULARY, SIZES).double()
-    ids, bar, conditions = inputs
-    slots = 7
-    stepped = by_steps(composer, ids, bar, conditions, slots)[:, -1]
-    alone = composer(ids[:, -slots:], bar[:, -slots:], conditions)[:, -1]
-    torch.testing.assert_close(stepped, alone, rtol=1e-6, atol=1e-6)
 
 
 def test_a_bar_s_conditions_reach_that_bar_and_later_ones_only(composer, inputs):

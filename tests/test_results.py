@@ -138,6 +138,11 @@ def test_the_tables_name_figures_systems_and_failures(folder):
     assert tables.page({}) == "\n"
 
 
+def test_a_cell_of_a_table_stays_one_cell():
+    lines = tables.table(["mean |rho|", "n"], [["a\nb", 1]])
+    assert lines == [r"| mean \|rho\| | n |", "| --- | --- |", "| a b | 1 |"]
+
+
 def test_what_others_publish_stands_beside_a_figure_of_ours(found):
     ours = found.parts["conformance"]["half"]
     assert {one.figure for one in published.PUBLISHED} <= set(ours)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sonicrx_ml import compose, sampling
+from sonicrx_ml import compose, rules, sampling
 from sonicrx_ml.canonical import GRID
 from sonicrx_ml.dataset import SILENT, SOUNDS
 from sonicrx_ml.labels import CONDITIONS
@@ -54,17 +54,10 @@ def prescriptions(draw):
         return Prescription.from_dict(values | {"duration_s": 30, "tempo": 120})
 
 
-def doubled(bundle):
-    """The same in double precision, where sums in another order make no difference that shows."""
-    import copy
-
-    return dataclasses.replace(bundle, composer=copy.deepcopy(bundle.composer).double())
-
-
 @pytest.fixture(autouse=True)
 def short_bars(monkeypatch):
     """A network that has learned nothing would fill every bar to the brim."""
-    monkeypatch.setattr(sampling, "TOKENS_PER_BAR", 14)
+    monkeypatch.setattr(rules, "TOKENS_PER_BAR", 14)
 
 
 # ---------------------------------------------------------------- the promise
@@ -166,7 +159,7 @@ def allowed_slowly(prefix, laid, masked):
         silent_before = n_bars > 1 and "Pitch" not in bars[-2]
         if "Pitch" not in bars[-1] and (n_bars == 1 or final or silent_before):
             leave = set()
-        if last == "Duration" and len(bar) >= sampling.TOKENS_PER_BAR:
+        if last == "Duration" and len(bar) >= rules.TOKENS_PER_BAR:
             return leave
     return {
         "TimeSig": positions | leave,
@@ -193,7 +186,7 @@ def in_tune(pitch_class, prefix, laid, n_bars):
                for i, n in enumerate(prefix) if n.startswith("Pitch")]  # fmt: skip
     foreign = sum(length for pc, length in lengths if pc in outside)
     total = sum(length for _, length in lengths)
-    return np.float32(foreign + GRID) <= np.float32(asked) * np.float32(total + GRID)
+    return foreign + GRID <= asked * (total + GRID)
 
 
 def positions_of(duration):
@@ -230,19 +223,19 @@ def names_of(kind):
 @given(prescriptions(), st.booleans(), st.randoms(use_true_random=False))
 def test_masks_equal_rereading_the_stream(asked, masked, random):
     laid = plan(asked)
-    rules = sampling.rules_for([laid], VOCABULARY)[: None if masked else 1]
-    state = sampling.State(1, VOCABULARY)
+    held = rules.rules_for([laid], VOCABULARY)[: None if masked else 1]
+    state = rules.State(1, VOCABULARY)
     prefix: list[str] = []
     for _ in range(50):
-        allowed = torch.stack(
-            [rule.allowed(state).expand(1, len(VOCABULARY)) for rule in rules]
-        ).all(dim=0)[0]
-        names = {VOCABULARY.names[i] for i in torch.nonzero(allowed)[:, 0].tolist()}
+        allowed = np.ones((1, len(VOCABULARY)), dtype=bool)
+        for rule in held:
+            allowed &= rule.allowed(state)
+        names = {VOCABULARY.names[i] for i in np.flatnonzero(allowed[0])}
         assert names == allowed_slowly(prefix, laid, masked), prefix
         kinds = sorted({name.split("_")[0] for name in names})  # kinds in equal shares
         kind = random.choice(kinds)
         prefix.append(random.choice(sorted(n for n in names if n.split("_")[0] == kind)))
-        state.update(torch.tensor([VOCABULARY.names.index(prefix[-1])]))
+        state.update(np.array([VOCABULARY.names.index(prefix[-1])]))
         if prefix[-1] == "PAD_None":
             break
 
@@ -252,10 +245,10 @@ def test_masks_equal_rereading_the_stream(asked, masked, random):
 
 def test_a_draw_inverts_the_distribution_of_the_likeliest():
     # in falling order .5 (2), .3 (0), .15 (3), .05 (1); the smallest set that holds .8 is {2, 0}
-    logits = torch.tensor([[0.3, 0.05, 0.5, 0.15]]).log()
+    logits = np.log([[0.3, 0.05, 0.5, 0.15]])
 
     def drawn(uniform, top_p):
-        return int(sampling._draw(logits, torch.tensor([uniform]), top_p))
+        return int(sampling._draw(logits, np.array([uniform]), top_p)[0])
 
     for uniform, token in ((0.0, 2), (0.624, 2), (0.626, 0), (0.999999, 0)):  # edge at .5/.8
         assert drawn(uniform, 0.79) == token
@@ -267,8 +260,8 @@ def test_a_draw_inverts_the_distribution_of_the_likeliest():
 
 
 def test_forbidden_tokens_are_never_drawn():
-    logits = torch.tensor([[5.0, -torch.inf, 1.0, -torch.inf]]).repeat(1000, 1)
-    uniform = torch.linspace(0, 1 - 1e-7, 1000)
+    logits = np.tile([5.0, -np.inf, 1.0, -np.inf], (1000, 1))
+    uniform = np.linspace(0, 1 - 1e-7, 1000)
     assert set(sampling._draw(logits, uniform, 1.0).tolist()) == {0, 2}
 
 
@@ -301,19 +294,16 @@ def test_the_same_seed_gives_the_same_stream_and_another_gives_another(bundle):
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 def test_a_stream_is_the_same_alone_and_in_a_batch(bundle, guidance):
-    """Exactly so in double precision; in single, sums in another order may tip a draw."""
     config = dataclasses.replace(PLAIN, guidance=guidance)
-    exact = doubled(bundle)
-    together = streams(exact, two_takes(), config)
+    together = streams(bundle, two_takes(), config)
     for row, asked in enumerate(two_takes()):
-        (alone,) = streams(exact, [asked], config)
+        (alone,) = streams(bundle, [asked], config)
         np.testing.assert_array_equal(together[row], alone)
 
 
 @pytest.mark.parametrize("chosen", [0, 2])
 def test_a_take_that_is_always_chosen_is_as_if_it_were_alone(bundle, chosen):
-    """Waiting for others, and being copied over them, leaves no trace. In double precision."""
-    exact = doubled(bundle)
+    """Waiting for others, and being copied over them, leaves no trace."""
     plans = [plan(p) for p in (*two_takes(), Prescription(duration_s=40, seed=5))]
     seeds = [p.seed for p in (*two_takes(), Prescription(duration_s=40, seed=5))]
     several = dataclasses.replace(PLAIN, best_of=3, guidance=2.0)
@@ -323,11 +313,11 @@ def test_a_take_that_is_always_chosen_is_as_if_it_were_alone(bundle, chosen):
         phrases.append((index, [len(grid.meters) for grid in grids]))
         return chosen
 
-    together = sampling.sample(exact, plans, seeds, several, choose)
+    together = sampling.sample(bundle, plans, seeds, several, choose)
     alone = dataclasses.replace(PLAIN, guidance=2.0)
     for found, laid, seed in zip(together, plans, seeds, strict=True):
         own = (seed, chosen) if chosen else seed
-        (wanted,) = sampling.sample(exact, [laid], [own], alone)
+        (wanted,) = sampling.sample(bundle, [laid], [own], alone)
         for name in ("bar", "position", "length", "pitch", "family"):
             np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
     assert [bars for index, bars in phrases if index == 2][:2] == [[4] * 3, [8] * 3]
@@ -340,7 +330,6 @@ def test_several_takes_need_somebody_to_choose(bundle):
 
 def test_stream_logits_are_the_whole_model_s(bundle, monkeypatch):
     """The conditional model, its unconditional twin, and guidance between and beyond them."""
-    exact = doubled(bundle)
     asked = two_takes()[1:]
     laid = [plan(p) for p in asked]
     seen = []
@@ -354,18 +343,19 @@ def test_stream_logits_are_the_whole_model_s(bundle, monkeypatch):
     for guidance in (0.0, 1.0, 2.0):
         seen.clear()
         config = dataclasses.replace(PLAIN, guidance=guidance)
-        (ids,) = streams(exact, asked, config)
-        ids = ids[: exact.composer.config.context - 1].astype(np.int64)
+        (ids,) = streams(bundle, asked, config)
+        ids = ids[: bundle.composer.config.context - 1].astype(np.int64)
         inputs = torch.from_numpy(np.insert(ids, 0, VOCABULARY.bos))[None]
         bar = (inputs == VOCABULARY.bar).cumsum(1).sub(1).clamp(min=0)
-        conditions = sampling._conditions(exact, laid)
-        told = exact.composer(inputs, bar, conditions)
-        free = exact.composer(inputs, bar, conditions * 0)
+        conditions = torch.from_numpy(sampling._conditions(bundle, laid))
+        with torch.inference_mode():
+            told = bundle.composer(inputs, bar, conditions)
+            free = bundle.composer(inputs, bar, conditions * 0)
         wanted = free + guidance * (told - free)
         assert (told - free).abs().amax() > 0.1
         for step, logits in enumerate(seen[: inputs.shape[1]]):
-            kept = logits > -torch.inf
-            torch.testing.assert_close(logits[kept], wanted[:, step][kept], rtol=1e-6, atol=1e-6)
+            kept = logits > -np.inf
+            np.testing.assert_allclose(logits[kept], wanted[:, step].numpy()[kept], atol=2e-4)
 
 
 def test_a_stream_longer_than_the_context_goes_on(bundle):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from sonicrx_ml import checkpoint, compose
 from sonicrx_ml.goals import prescribe
 from sonicrx_ml.journal import Journal
+from sonicrx_ml.listener import example
 from sonicrx_ml.prescription import Prescription
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
@@ -127,6 +129,49 @@ def test_our_own_mistakes_keep_their_traceback(run, monkeypatch):
     monkeypatch.setattr(checkpoint, "load", lambda folder: {}[folder])
     with pytest.raises(KeyError):
         run("sample.py", "duration_s=30")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("override=me goal=grief", "override and step_percent need a listener"),
+        ("listener=P07.json duration_s=30", "a listener needs a goal, and no prescription"),
+        ("listener=P07.json goal=grief", "goal 'grief' for listener P07 needs a clinician's over"),
+        ("listener=P07.json goal=grief override=yes", "override 'yes'; legal is 'who: why'"),
+        ("listener=absent.json goal=grief", "absent.json: No such file"),
+        ("listener=anna.json goal=grief", "anna.json: unknown field 'name'; legal are id"),
+    ],
+)
+def test_a_listener_is_refused_in_one_line(refused, tmp_path, given, said):
+    values = json.loads(example().to_json())
+    values["screening"]["mania"] = True
+    (tmp_path / "P07.json").write_text(json.dumps(values))
+    (tmp_path / "anna.json").write_text('{"id": "P08", "name": "Anna"}')
+    assert refused("sample.py", *given.split()).startswith(f"error: {said}")
+
+
+def test_a_track_for_a_listener_says_why_and_keeps_the_pseudonym_only(
+    run, bundle, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(checkpoint, "load", lambda folder: bundle)
+    values = json.loads(example().to_json())
+    values["screening"]["mania"] = True
+    (tmp_path / "mine.json").write_text(json.dumps(values))
+    given = ["listener=mine.json", "goal=grief", "duration_s=12", "override='Dr B: stays'"]
+    run("sample.py", *given, "out=made")
+    printed = capsys.readouterr().out
+    assert "Only with a clinician present." in printed
+    assert "instruments piano, cello -> cello, piano: liked instruments lead" in printed
+    (folder,) = (tmp_path / "made").iterdir()
+    assert json.loads((folder / "prescription.json").read_text())["instruments"] == [
+        "cello", "piano",
+    ]  # fmt: skip
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["listener"] == {"id": "P07", "override": {"who": "Dr B", "why": "stays"}}
+    for name in ("manifest.json", "report.json", "prescription.json"):
+        text = (folder / name).read_text()
+        assert "mania" not in text
+        assert "harp" not in text
 
 
 def test_sample_leaves_a_track_and_a_table(run, bundle, tmp_path, monkeypatch, capsys):

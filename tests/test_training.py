@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
-from sonicrx_ml import card, checkpoint, monitor
+from sonicrx_ml import checkpoint, monitor
 from sonicrx_ml.config import plain, register
 from sonicrx_ml.dataset import (
     EvaluationWindows,
@@ -31,19 +31,17 @@ from sonicrx_ml.dataset import (
     load_split,
 )
 from sonicrx_ml.dataset import piece_weights as weights_of
+from sonicrx_ml.loaders import Shard, TrainingStream
+from sonicrx_ml.release import release
 from sonicrx_ml.training import (
     METRIC,
-    CorpusData,
     OptimConfig,
-    Shard,
     TrainConfig,
     Training,
-    TrainingStream,
     best_checkpoint,
     find_checkpoint,
     fit,
     new_composer,
-    release,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -147,9 +145,7 @@ def stream_windows(cfg, prepared):
     vocabulary, bins = load_prepared(prepared)
     chances = weights_of(load_labels(prepared, "train"), cfg.data)
     rows = load_split(prepared, "train")
-    return TrainingWindows(
-        rows, vocabulary, bins, cfg.model.context, chances, cfg.data, cfg.seed, count=10**6
-    )
+    return TrainingWindows(rows, vocabulary, bins, cfg.model.context, chances, cfg.data, cfg.seed)
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker")  # on one core
@@ -203,8 +199,7 @@ def test_the_validation_windows_are_shared_out_once_each(prepared, ranks):
 
 def new_training(configure, *overrides, compiled=False):
     cfg = configure(*overrides)
-    data = CorpusData(cfg.data, cfg.optim, cfg.model.context, cfg.seed)
-    composer = new_composer(cfg.model, data.vocabulary, data.bins)
+    composer = new_composer(cfg.model, *load_prepared(Path(cfg.data.prepared)))
     return Training(composer, cfg.optim, compiled)
 
 
@@ -315,19 +310,22 @@ def test_a_checkpoint_becomes_a_bundle_with_a_card(configure, tmp_path):
         "# SonicRx mine", "not a medical device", "calm^0.5", "etudes 2", "CC0-1.0",
         f"{facts['steps']:,} of 6", f"{facts['tokens']:,.0f}", "torch 2.11",
         "| likelihood / nats_per_note / model | 3.25 [3, 3.5] |", "attends to 64 tokens",
+        "named in `attribution.csv` beside this card",
     ):  # fmt: skip
         assert expected in page, expected
-
-
-def test_the_card_warns_of_tier_b(configure):
-    data = card.describe_data(configure().data)
-    assert data["tiers"].keys() == {"a"}
-    assert "Tier b was used" not in "".join(card._data_lines(data))
-    data["tiers"]["b"] = 3
-    assert "**Tier b was used**" in "".join(card._data_lines(data))
+    assert (tmp_path / "bundle" / "attribution.csv").read_text() == (
+        "source,licence,author,pieces,titles\netudes,CC0-1.0,SonicRx,14,\n"
+    )
 
 
 # ---------------------------------------------------------------- errors
+
+
+def test_a_weight_for_an_unknown_source_stops_the_run(configure):
+    cfg = configure()
+    cfg.data.source_weights["folk"] = 2.0
+    with pytest.raises(ValueError, match=r"data.source_weights: 'folk' .* legal are etudes"):
+        run(cfg)
 
 
 def test_a_folder_that_is_not_prepared_is_named(configure, tmp_path):

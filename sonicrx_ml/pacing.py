@@ -1,0 +1,126 @@
+"""Wishes: what keeps density, polyphony, register and key near what is asked, phrase by phrase.
+
+A wish is a rule that yields: where it would leave a stream no token, the stream does as if it were
+not there. Each one compares a running sum of the phrase with what is asked up to here and keeps the
+difference within a slack of less than a bar, so that the network goes on deciding where within the
+bar things happen, and the mean over the phrase comes out near.
+
+Shapes: B streams, V vocabulary, K bars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonicrx_ml.canonical import GRID
+from sonicrx_ml.plan import PHRASE, BarPlan
+from sonicrx_ml.rules import Flags, Rule, State, of_bar, positions_left
+from sonicrx_ml.tokens import BAR, DURATION, EOS, PITCH, POSITION, PROGRAM
+
+Floats = NDArray[np.float64]
+
+LEAD = 0.5  # bars by which onsets may be ahead of what is asked, or behind
+BULK = 0.2  # and by which note time may be
+NEAR = 2.0  # semitones that the mean pitch of a phrase may be off in the end
+REACH = 20.0  # and this much more for its first note, less with every further one
+
+_TONIC = {"major": 0, "minor": 9}
+LONGER = 4 * GRID  # positions that another pitch class may have sounded longer than the tonic
+
+
+class Pace:
+    """Onsets keep step with the asked density."""
+
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        felt = np.array([p.bars.meters[0].quarters / p.bars.meters[0].felt_beat for p in plans])
+        self.size = np.array([plan.bars.meters[0].numerator * GRID for plan in plans])
+        self.onsets_BK = np.minimum(_laid(plans, "density") * felt[:, None], self.size[:, None])
+        self.before_BK = np.stack([_sums_of_phrases(onsets) for onsets in self.onsets_BK])
+        self.last = np.array([len(plan) - 1 for plan in plans])
+        self.last_size = np.array([positions_left(plan) for plan in plans])
+
+    def allowed(self, state: State) -> Flags:
+        onsets = of_bar(self.onsets_BK, state.bar)[:, None]
+        end = np.where(state.bar == self.last, self.last_size, self.size)[:, None]
+        leaves_V = (state.kind_V == BAR) | (state.kind_V == EOS)
+        is_onset_V = state.kind_V == POSITION
+        place_BV = np.where(leaves_V, end, state.value_V) / self.size[:, None]
+        due_BV = of_bar(self.before_BK, state.bar)[:, None] + onsets * place_BV
+        count, slack = state.phrase_onsets[:, None], np.maximum(1.0, LEAD * onsets)
+        soon_BV = is_onset_V & (count + 1 > due_BV + slack)
+        late_BV = (is_onset_V | leaves_V) & (due_BV > count + slack)
+        return ~(soon_BV | late_BV) | np.isnan(onsets)
+
+
+class Voices:
+    """The time of all notes is the asked polyphony times the time in which anything sounds."""
+
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        self.asked_BK = _laid(plans, "polyphony")
+
+    def allowed(self, state: State) -> Flags:
+        asked = of_bar(self.asked_BK, state.bar)[:, None]
+        slack = BULK * asked * state.size[:, None]
+        ahead = state.phrase_length[:, None] - asked * state.phrase_cover[:, None]
+        kind_V = state.kind_V
+        adds_V = (kind_V == PITCH) | (kind_V == PROGRAM)
+        leaves_V = (kind_V == POSITION) | (kind_V == BAR) | (kind_V == EOS)
+        decides = (state.kind == DURATION)[:, None]
+        stays_BV = ~decides | ~((adds_V & (ahead > slack)) | (leaves_V & (ahead < -slack)))
+        then_BV = np.abs(ahead + state.value_V - asked * state.newly_covered(state.value_V[None]))
+        nearest = then_BV[:, kind_V == DURATION].min(axis=1, keepdims=True)
+        near_BV = then_BV <= np.maximum(nearest, np.maximum(slack, np.abs(ahead)))
+        return (stays_BV & ((kind_V != DURATION) | near_BV)) | np.isnan(asked)
+
+
+class Height:
+    """The mean pitch of a phrase ends near the asked register."""
+
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        self.asked_BK = _laid(plans, "register")
+
+    def allowed(self, state: State) -> Flags:
+        asked = of_bar(self.asked_BK, state.bar)[:, None]
+        count = state.phrase_notes[:, None]
+        total = state.phrase_pitch[:, None] - asked * count
+        off_BV = np.abs(total + state.value_V - asked) / (count + 1)
+        now = np.abs(total) / np.maximum(count, 1)
+        near_BV = off_BV <= np.maximum(NEAR + REACH / (count + 1), now)
+        return (state.kind_V != PITCH) | near_BV | np.isnan(asked)
+
+
+class Home:
+    """The tonic sounds longest: another pitch class that is ahead of it waits."""
+
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        self.tonic = np.array([_TONIC.get(plan.mode or "", 0) for plan in plans])
+        self.told = np.array([plan.mode is not None for plan in plans])
+
+    def allowed(self, state: State) -> Flags:
+        home = np.take_along_axis(state.sounded_BC, self.tonic[:, None], axis=1)
+        ahead_BC = state.sounded_BC > home + LONGER
+        ahead_BV = ahead_BC[:, state.value_V % 12] & (state.kind_V == PITCH)
+        return ~(ahead_BV & self.told[:, None])
+
+
+def wishes_for(plans: Sequence[BarPlan]) -> list[Rule]:
+    """The most urgent first."""
+    return [Pace(plans), Voices(plans), Height(plans), Home(plans)]
+
+
+def _laid(plans: Sequence[BarPlan], name: str) -> Floats:
+    """(B, K): a target of each plan's bars; NaN where open and past its end."""
+    laid_BK = np.full((len(plans), max(len(plan) for plan in plans)), np.nan)
+    for row, plan in zip(laid_BK, plans, strict=True):
+        row[: len(plan)] = plan.targets[name]
+    return laid_BK
+
+
+def _sums_of_phrases(values_K: Floats) -> Floats:
+    """What the bars of the same phrase before each bar add up to."""
+    padded = np.pad(values_K, (0, -len(values_K) % PHRASE)).reshape(-1, PHRASE)
+    before = np.cumsum(padded, axis=1) - padded
+    return before.reshape(-1)[: len(values_K)]

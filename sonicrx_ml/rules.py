@@ -1,0 +1,329 @@
+"""What a stream may say next: the state of streams, and rules that forbid tokens.
+
+Each rule is one small class. `Grammar` alone makes every stream decodable; the others make what is
+writable exact: the meter, the number of bars, the palette (and that all of it plays), the register,
+the scale, the closing chord, no empty piece.
+
+Shapes: B streams, V vocabulary, K bars, F families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonicrx_ml.attributes import SCALES
+from sonicrx_ml.canonical import GRID
+from sonicrx_ml.palette import FAMILIES
+from sonicrx_ml.plan import PHRASE, BarPlan
+from sonicrx_ml.tokens import (
+    BAR,
+    BOS,
+    DURATION,
+    EOS,
+    FOLLOWS,
+    METER,
+    PAD,
+    PITCH,
+    POSITION,
+    PROGRAM,
+    Vocabulary,
+)
+
+Flags = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+TOKENS_PER_BAR = 160  # a stream that fills a bar with more is made to go on to the next bar
+SILENT_BARS = 1  # bars in a row that may stay empty
+
+
+class State:
+    """Where each of the B streams is. Vectors of length B unless said otherwise."""
+
+    def __init__(self, batch: int, vocabulary: Vocabulary) -> None:
+        self.kind_V = vocabulary.kind
+        self.value_V = vocabulary.value
+        self.kind = np.full(batch, BOS)
+        self.bar = np.full(batch, -1)
+        self.position = np.full(batch, -1)
+        self.family = np.full(batch, -1)
+        self.pitch = np.full(batch, -1)
+        self.used_BF = np.zeros((batch, len(FAMILIES)), dtype=bool)
+        self.heard_BF = np.full((batch, len(FAMILIES)), -(2**30))
+        """Bar in which each family last began a note."""
+        self.sounded_BC = np.zeros((batch, 12))
+        """Grid positions that each canonical pitch class has sounded."""
+        self.size_V = np.where(vocabulary.kind == METER, vocabulary.bar_sizes[vocabulary.value], 0)
+        self.size = np.zeros(batch, dtype=np.int64)
+        """Grid positions of the bar."""
+        self.covered = np.zeros(batch, dtype=np.int64)
+        """Position of the bar up to which something sounds."""
+        self.phrase_onsets = np.zeros(batch, dtype=np.int64)
+        self.phrase_notes = np.zeros(batch, dtype=np.int64)
+        self.phrase_pitch = np.zeros(batch, dtype=np.int64)
+        """Sum of pitch numbers."""
+        self.phrase_length = np.zeros(batch, dtype=np.int64)
+        """Sum of note lengths, in grid positions."""
+        self.phrase_cover = np.zeros(batch, dtype=np.int64)
+        """Grid positions in which anything sounds."""
+        self.bar_notes = np.zeros(batch, dtype=np.int64)
+        self.bar_tokens = np.zeros(batch, dtype=np.int64)
+        self.silent_bars = np.zeros(batch, dtype=np.int64)
+
+    def update(self, ids: Ints) -> None:
+        """Take in one more token of every stream; one that is given PAD stays as it is."""
+        kind, value = self.kind_V[ids], self.value_V[ids]
+        new_bar, onset, program = kind == BAR, kind == POSITION, kind == PROGRAM
+        empty = new_bar & (self.bar >= 0) & (self.bar_notes == 0)
+        self.silent_bars = np.where(new_bar, np.where(empty, self.silent_bars + 1, 0),
+                                    self.silent_bars)  # fmt: skip
+        self.bar += new_bar
+        self.bar_tokens = np.where(new_bar, 0, self.bar_tokens + (kind != PAD))
+        self.bar_notes = np.where(new_bar, 0, self.bar_notes + (kind == PITCH))
+        self.position = np.where(onset, value, np.where(new_bar, -1, self.position))
+        self.used_BF &= ~(new_bar | onset)[:, None]
+        self.family = np.where(program, value, np.where(new_bar, -1, self.family))
+        self.pitch = np.where(kind == PITCH, value, self.pitch)
+        self.pitch = np.where(new_bar | onset | program, -1, self.pitch)
+        rows = np.flatnonzero(kind == PITCH)
+        self.used_BF[rows, self.family[rows]] = True
+        self.heard_BF[rows, self.family[rows]] = self.bar[rows]
+        rows = np.flatnonzero(kind == DURATION)
+        self.sounded_BC[rows, self.pitch[rows] % 12] += value[rows]
+        self._account(ids, kind, value)
+        self.kind = np.where(kind == PAD, self.kind, kind)
+
+    def _account(self, ids: Ints, kind: Ints, value: Ints) -> None:
+        """The sums of the phrase."""
+        new_bar = kind == BAR
+        same_phrase = ~(new_bar & (self.bar % PHRASE == 0))
+        for sums in (self.phrase_onsets, self.phrase_notes, self.phrase_pitch, self.phrase_length,
+                     self.phrase_cover):  # fmt: skip
+            np.multiply(sums, same_phrase, out=sums)
+        self.covered = np.where(new_bar, np.maximum(self.covered - self.size, 0), self.covered)
+        self.size = np.where(kind == METER, self.size_V[ids], self.size)
+        self.phrase_onsets += kind == POSITION
+        self.phrase_notes += kind == PITCH
+        self.phrase_pitch += np.where(kind == PITCH, value, 0)
+        length = np.where(kind == DURATION, value, 0)
+        self.phrase_length += length
+        self.phrase_cover += self.newly_covered(length[:, None])[:, 0]
+        ends = np.where(length > 0, self.position + length, 0)
+        self.covered = np.maximum(self.covered, ends)
+
+    def newly_covered(self, length_BX: Ints) -> Ints:
+        """Grid positions that notes of these lengths at the onset add to what sounds."""
+        position, covered = self.position[:, None], self.covered[:, None]
+        added: Ints = np.maximum(position + length_BX - np.maximum(position, covered), 0)
+        return added
+
+    def copy(self, source: int, targets: Ints) -> None:
+        """Streams of the numbers `targets` become what stream `source` is."""
+        for name, values in vars(self).items():
+            if not name.endswith("_V"):
+                values[targets] = values[source]
+
+
+class Rule(Protocol):
+    """Forbids tokens."""
+
+    def allowed(self, state: State) -> Flags:
+        """(B, V), or broadcastable to it: True where a token may come next."""
+        ...
+
+
+class Grammar:
+    """A decodable stream: tokens in order, time and pitch rising, no family twice at an onset."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        kinds = len(FOLLOWS)
+        table = np.zeros((kinds, kinds), dtype=bool)
+        for kind, following in FOLLOWS.items():
+            table[kind, list(following)] = True
+        self.follows_KV = table[:, vocabulary.kind]
+
+    def allowed(self, state: State) -> Flags:
+        kind_V, value_V = state.kind_V, state.value_V
+        ok_BV = self.follows_KV[state.kind]
+        ok_BV &= (kind_V != POSITION) | (value_V > state.position[:, None])
+        ok_BV &= (kind_V != PITCH) | (
+            (value_V > state.pitch[:, None]) & (state.family >= 0)[:, None]
+        )
+        stale_BV = state.used_BF[:, np.where(kind_V == PROGRAM, value_V, 0)]
+        same_BV = value_V == state.family[:, None]
+        return ok_BV & ((kind_V != PROGRAM) | ~(stale_BV | same_BV))
+
+
+class Frame:
+    """The asked meter and number of bars: every onset inside its bar and before the music ends, the
+    end after the last bar."""
+
+    def __init__(self, vocabulary: Vocabulary, plans: Sequence[BarPlan]) -> None:
+        meters = [plan.bars.meters[0] for plan in plans]
+        self.meter = np.array([[vocabulary.meter(meter)] for meter in meters])
+        self.size = np.array([meter.numerator * GRID for meter in meters])
+        self.last_size = np.array([positions_left(plan) for plan in plans])
+        self.bars = np.array([len(plan) for plan in plans])
+        self.ids_V = np.arange(len(vocabulary))
+
+    def allowed(self, state: State) -> Flags:
+        kind_V = state.kind_V
+        more = (state.bar + 1 < self.bars)[:, None]
+        size = np.where(more, self.size[:, None], self.last_size[:, None])
+        ok_BV = (kind_V != METER) | (self.ids_V == self.meter)
+        ok_BV = ok_BV & ((kind_V != POSITION) | (state.value_V < size))
+        return ok_BV & ((kind_V != BAR) | more) & ((kind_V != EOS) | ~more)
+
+
+def positions_left(plan: BarPlan) -> int:
+    """Positions of the last bar at which a note may still begin: half a beat before the end."""
+    meter = plan.bars.meters[-1]
+    quarters = min(plan.end_quarters - plan.bars.edges[-2], meter.quarters)
+    positions = quarters / 4.0 * meter.denominator * GRID
+    return int(np.ceil(positions - GRID / 2 if quarters < meter.quarters else positions))
+
+
+class Fullness:
+    """No more than `SILENT_BARS` empty bars in a row, none first or last, and no endless bar."""
+
+    def __init__(self, bars: Sequence[int]) -> None:
+        self.bars = np.array(bars)
+
+    def allowed(self, state: State) -> Flags:
+        edge = (state.bar == 0) | (state.bar == self.bars - 1) | (state.silent_bars >= SILENT_BARS)
+        hold = (edge & (state.bar_notes == 0))[:, None]
+        leave = (state.bar_tokens >= TOKENS_PER_BAR)[:, None] & (state.kind == DURATION)[:, None]
+        moves_V = (state.kind_V == BAR) | (state.kind_V == EOS)
+        return np.where(leave, moves_V | (state.kind_V == PAD), ~(hold & moves_V))
+
+
+class Palette:
+    """Only the families that the plan has playing in the bar sound."""
+
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        self.playing_BKF = playing_families(plans)
+
+    def allowed(self, state: State) -> Flags:
+        is_program = state.kind_V == PROGRAM
+        playing_BF = of_bar(self.playing_BKF, state.bar)
+        return ~is_program | playing_BF[:, np.where(is_program, state.value_V, 0)]
+
+
+class Register:
+    """Pitches within about two octaves of the asked mean, and on the piano after transposing."""
+
+    REACH = 26
+
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        bars = max(len(plan) for plan in plans)
+        self.low = np.full((len(plans), bars), 21)
+        self.high = np.full((len(plans), bars), 108)
+        for row, plan in enumerate(plans):
+            asked = plan.targets["register"]
+            low = np.where(np.isnan(asked), 0, asked - self.REACH)
+            high = np.where(np.isnan(asked), 127, asked + self.REACH)
+            on_piano = (21 - plan.transposition, 108 - plan.transposition)
+            self.low[row, : len(plan)] = np.clip(low, *on_piano).astype(int)
+            self.high[row, : len(plan)] = np.clip(high, *on_piano).astype(int)
+
+    def allowed(self, state: State) -> Flags:
+        low, high = (of_bar(edge, state.bar)[:, None] for edge in (self.low, self.high))
+        return (state.kind_V != PITCH) | ((state.value_V >= low) & (state.value_V <= high))
+
+
+class Ensemble:
+    """Every family that is to play does, from the bar in which it enters.
+
+    One that has begun no note in this bar and the one before begins the bar's next onset.
+    """
+
+    PATIENCE = 2
+
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        self.playing_BKF = playing_families(plans)
+
+    def allowed(self, state: State) -> Flags:
+        silent_BF = state.bar[:, None] - state.heard_BF >= self.PATIENCE
+        due_BF = of_bar(self.playing_BKF, state.bar) & silent_BF
+        held = (due_BF.any(axis=1) & (state.kind == POSITION))[:, None]
+        is_program = state.kind_V == PROGRAM
+        enters_BV = due_BF[:, np.where(is_program, state.value_V, 0)] & is_program
+        return ~held | enters_BV
+
+
+def playing_families(plans: Sequence[BarPlan]) -> Flags:
+    """(B, K, F): which families play in each bar of each plan; none past its end."""
+    names, bars = list(FAMILIES), max(len(plan) for plan in plans)
+    playing_BKF = np.zeros((len(plans), bars, len(names)), dtype=bool)
+    for row, plan in enumerate(plans):
+        mine = [names.index(family) for family in plan.families]
+        playing_BKF[row][: len(plan), mine] = plan.playing
+    return playing_BKF
+
+
+def of_bar(values_BKX: NDArray[Any], bar_B: Ints) -> NDArray[Any]:
+    """The row (B, X) of each stream's bar; of its first before, and of its last after the music."""
+    bar = bar_B.clip(0, values_BKX.shape[1] - 1)
+    return values_BKX[np.arange(len(bar)), bar]
+
+
+_TRIADS = {"major": (0, 4, 7), "minor": (9, 0, 4)}
+
+
+class Scale:
+    """No more notes outside the scale than asked: each waits until its share has been earned.
+
+    Where the chromaticism or the mode is open, every pitch may sound.
+    """
+
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        bars = max(len(plan) for plan in plans)
+        self.share_BK = np.full((len(plans), bars), np.inf)
+        self.outside_BC = np.zeros((len(plans), 12), dtype=bool)
+        for row, plan in enumerate(plans):
+            if plan.mode is not None:
+                asked = plan.targets["chromaticism"]
+                self.share_BK[row, : len(plan)] = np.where(np.isnan(asked), np.inf, asked)
+                self.outside_BC[row] = ~SCALES[plan.mode]
+
+    def allowed(self, state: State) -> Flags:
+        outside = (state.sounded_BC * self.outside_BC).sum(axis=1)
+        total = state.sounded_BC.sum(axis=1)
+        earned = outside + GRID <= of_bar(self.share_BK, state.bar) * (total + GRID)
+        pitch_class = np.where(state.kind_V == PITCH, state.value_V % 12, 0)
+        foreign_BV = self.outside_BC[:, pitch_class] & (state.kind_V == PITCH)
+        return ~foreign_BV | earned[:, None]
+
+
+class Cadence:
+    """The last bar is made of the tonic triad, where the mode is asked."""
+
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        self.last = np.array([len(plan) - 1 for plan in plans])
+        self.triad_BC = np.ones((len(plans), 12), dtype=bool)
+        for row, plan in enumerate(plans):
+            if plan.mode is not None:
+                self.triad_BC[row] = np.isin(np.arange(12), _TRIADS[plan.mode])
+
+    def allowed(self, state: State) -> Flags:
+        is_pitch = state.kind_V == PITCH
+        triad_BV = self.triad_BC[:, np.where(is_pitch, state.value_V % 12, 0)]
+        return ~is_pitch | triad_BV | (state.bar < self.last)[:, None]
+
+
+def rules_for(plans: Sequence[BarPlan], vocabulary: Vocabulary) -> list[Rule]:
+    """Every rule that a prescription's plans call for, `Grammar` first."""
+    bars = [len(plan) for plan in plans]
+    return [
+        Grammar(vocabulary),
+        Frame(vocabulary, plans),
+        Fullness(bars),
+        Palette(plans),
+        Register(plans),
+        Ensemble(plans),
+        Scale(plans),
+        Cadence(plans),
+    ]

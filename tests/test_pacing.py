@@ -1,0 +1,179 @@
+"""Wishes: a running sum of the phrase kept near what is asked, by hand-counted streams."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sonicrx_ml import pacing, rules
+from sonicrx_ml.compose import compose
+from sonicrx_ml.conformance import judge
+from sonicrx_ml.plan import plan
+from sonicrx_ml.prescription import CONTROLS, Prescription
+from sonicrx_ml.sampling import SamplingConfig
+from sonicrx_ml.tokens import Vocabulary
+
+VOCABULARY = Vocabulary.build()
+HEAD = ["Bar_None", "TimeSig_4/4"]
+
+
+def asked(**controls):
+    """Twelve seconds at 60 BPM: three bars of four beats, 48 grid positions each."""
+    return plan(Prescription.from_dict({"duration_s": 12, "tempo": 60, "meter": "4/4"} | controls))
+
+
+def after(names):
+    state = rules.State(1, VOCABULARY)
+    for name in names:
+        state.update(np.array([VOCABULARY.names.index(name)]))
+    return state
+
+
+def note(position, *pitches, length="1.0.12"):
+    program = next(name for name in VOCABULARY.names if name.startswith("Program"))
+    said = [f"Position_{position}", program]
+    for pitch in pitches:
+        said += [f"Pitch_{pitch}", f"Duration_{length}"]
+    return said
+
+
+def wished(rule, names, kind):
+    """Values of the tokens of a kind that the rule has nothing against."""
+    allowed = np.broadcast_to(rule.allowed(after(names)), (1, len(VOCABULARY)))[0]
+    return {name.split("_")[1] for name, ok in zip(VOCABULARY.names, allowed, strict=True)
+            if ok and name.split("_")[0] == kind}  # fmt: skip
+
+
+# ---------------------------------------------------------------- density
+
+
+def test_onsets_lead_by_half_a_bar_at_most():
+    pace = pacing.Pace([asked(density=1.0)])  # four a bar, so two may come early
+    two = HEAD + note(0, 60) + note(1, 60)
+    assert min(map(int, wished(pace, two, "Position"))) == 12  # 3 <= position / 12 + 2
+
+
+def test_onsets_lag_by_half_a_bar_at_most():
+    pace = pacing.Pace([asked(density=1.0)])
+    assert max(map(int, wished(pace, HEAD, "Position"))) == 24  # 24 / 12 <= 0 + 2
+    assert "None" not in wished(pace, HEAD + note(0, 60), "Bar")
+    assert "None" in wished(pace, HEAD + note(0, 60) + note(1, 60), "Bar")  # two of four
+
+
+def test_the_phrase_is_counted_from_its_first_bar():
+    pace = pacing.Pace([asked(density=1.0, duration_s=24)])
+    bar = HEAD + [token for at in (0, 12, 24, 36) for token in note(at, 60)]
+    for bars in range(6):
+        due = wished(pace, bar * bars + HEAD, "Position")
+        assert max(map(int, due)) == 24
+    ahead = HEAD + [token for at in range(0, 36, 6) for token in note(at, 60)]
+    assert min(map(int, wished(pace, ahead + HEAD, "Position"))) == 12  # 7 <= 4 + 1 + 2
+    new_phrase = ahead + bar * 3 + HEAD
+    assert min(map(int, wished(pace, new_phrase, "Position"))) == 0
+
+
+def test_what_is_open_is_left_alone():
+    open_plan = asked()
+    state = after(HEAD + note(0, 60))
+    for wish in pacing.wishes_for([open_plan]):
+        assert np.broadcast_to(wish.allowed(state), (1, len(VOCABULARY))).all()
+
+
+# ---------------------------------------------------------------- polyphony
+
+
+def test_more_voices_are_added_until_there_are_enough():
+    voices = pacing.Voices([asked(polyphony=4.0)])  # slack: a fifth of 4 x 48, 38.4 positions
+    one = HEAD + note(0, 60, length="2.0.12")  # 24 of the 96 wanted while it sounds
+    assert not wished(voices, one, "Position")
+    assert "64" in wished(voices, one, "Pitch")
+    three = HEAD + note(0, 60, 64, 67, length="2.0.12")  # 72 of 96: near enough
+    assert wished(voices, three, "Position")
+
+
+def test_no_voice_is_added_to_too_many():
+    voices = pacing.Voices([asked(polyphony=1.0)])  # slack: 9.6 positions
+    assert "67" in wished(voices, HEAD + note(0, 60, length="1.0.12"), "Pitch")
+    two = HEAD + note(0, 60, 64, length="1.0.12")  # 12 too many
+    assert not wished(voices, two, "Pitch")
+    assert wished(voices, two, "Position")
+
+
+def test_lengths_are_chosen_by_what_sounds_already():
+    voices = pacing.Voices([asked(polyphony=1.0)])
+    over = HEAD + note(0, 48, length="2.0.12") + ["Position_12", "Pitch_60"]  # 12 more are covered
+    lengths = wished(voices, over, "Duration")
+    assert "0.9.12" in lengths
+    assert "0.10.12" not in lengths  # 10 twice covered positions: beyond 9.6
+    free = [*HEAD, "Position_0", note(0, 60)[1], "Pitch_60"]
+    assert "4.0.2" in wished(voices, free, "Duration")  # alone, however long
+
+
+def test_what_a_note_covers_goes_on_over_the_bar_line():
+    state = after(HEAD + note(36, 60, length="2.0.12") + HEAD)  # 12 positions reach into this bar
+    assert state.phrase_cover[0] == 24
+    state.update(np.array([VOCABULARY.names.index("Position_6")]))
+    np.testing.assert_array_equal(state.newly_covered(np.array([[2, 6, 8]])), [[0, 0, 2]])
+
+
+# ---------------------------------------------------------------- register
+
+
+def test_the_mean_pitch_is_drawn_to_the_register():
+    height = pacing.Height([asked(register=60.0)])
+    first = HEAD + note(0, 60)[:2]
+    assert {int(p) for p in wished(height, first, "Pitch")} == set(range(38, 83))  # 2 + 20
+    high = HEAD + note(0, 70, 72, 74)  # 36 in all, 12 each
+    assert {int(p) for p in wished(height, high, "Pitch")} == set(range(21, 73))  # no farther off
+    high += note(4, 60)[:2] + [
+        token for p in (52, 53) for token in (f"Pitch_{p}", "Duration_1.0.12")
+    ]
+    assert max(map(int, wished(height, high, "Pitch"))) == 60 - 21 + 32  # 21 now, 6 x 5.33 then
+
+
+# ---------------------------------------------------------------- key
+
+
+def test_the_tonic_is_waited_for():
+    """In A minor, once E has sounded four beats longer than A."""
+    home = pacing.Home([asked(key="D", mode="minor")])
+    program = note(0, 60)[1]
+    fifths = HEAD + note(0, 64, length="4.0.2")
+    pitches = wished(home, [*fifths, "Position_6", program], "Pitch")
+    assert {"64", "69"} <= pitches
+    more = [*fifths, *note(24, 64), "Position_36", program]
+    pitches = wished(home, more, "Pitch")
+    assert "69" in pitches
+    assert not {"52", "64", "76"} & pitches
+    free = pacing.Home([asked()])
+    assert "64" in wished(free, more, "Pitch")
+
+
+# ---------------------------------------------------------------- all together
+
+
+def test_tracks_come_nearer_and_none_is_stuck(bundle, monkeypatch):
+    """A network that has learned nothing, asked for what it would never do."""
+    monkeypatch.setattr(rules, "TOKENS_PER_BAR", 60)
+    told = Prescription.from_dict(
+        {"duration_s": 40, "tempo": 60, "density": [1, 3], "polyphony": 2.5, "register": [70, 55],
+         "instruments": ["piano", "flute"]}
+    )  # fmt: skip
+
+    def errors(paced):
+        (made,) = compose([told], bundle, SamplingConfig(paced=paced))
+        found = {v.attribute: v.error for v in judge(told, made.midi, None).verdicts}
+        return np.array([found[name] for name in ("density", "polyphony", "register")])
+
+    assert (errors(True) < errors(False)).all()
+    assert (errors(True) < [25, 35, 4]).all()
+
+
+@pytest.mark.parametrize("name", ["density", "polyphony", "register"])
+def test_the_extremes_are_survived(bundle, monkeypatch, name):
+    monkeypatch.setattr(rules, "TOKENS_PER_BAR", 60)
+    legal = CONTROLS[name]
+    both = [
+        Prescription.from_dict({"duration_s": 15, name: end}) for end in (legal.low, legal.high)
+    ]
+    assert all(len(made.notes) for made in compose(both, bundle))
