@@ -26,7 +26,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-SPARE = 256  # slots of the cache beyond the context: so often are the forgotten tokens cleared out
+SPARE = 64  # slots of the cache beyond the context: so often are the forgotten tokens cleared out
 _EPSILON = float(np.finfo(np.float32).eps)  # as torch's RMSNorm has it
 
 
