@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from sonicrx_ml import card, checkpoint
+from sonicrx_ml.architecture import ModelConfig
 from sonicrx_ml.dataset import DataConfig, load_prepared
-from sonicrx_ml.model import Composer, ModelConfig
+from sonicrx_ml.model import Composer
 from sonicrx_ml.training import METRIC, new_composer
 
 ATTRIBUTION = ("source", "licence", "author", "pieces", "titles")

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from sonicrx_ml import compose, rules, sampling
 from sonicrx_ml.canonical import GRID
-from sonicrx_ml.dataset import SILENT, SOUNDS
-from sonicrx_ml.labels import CONDITIONS
+from sonicrx_ml.labels import CONDITIONS, SILENT, SOUNDS
 from sonicrx_ml.notes import read_midi
 from sonicrx_ml.palette import FAMILIES, PALETTE
 from sonicrx_ml.plan import plan
