@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,7 @@ class Cache:
         """Drop the streams where `rows` (B,) is False."""
         self.store = np.ascontiguousarray(self.store[:, rows])
         self.filled_B, self.length_B = self.filled_B[rows], self.length_B[rows]
-        self.__dict__.pop("values", None)
+        self.__dict__.pop("_binding", None)
 
     def copy(self, source: int, targets: Ints) -> None:
         """Streams of the numbers `targets` become what stream `source` is."""
@@ -65,10 +64,16 @@ class Cache:
             self.store[:, row, :, :kept] = self.store[:, row, :, -kept:].copy()
             self.filled_B[row] = kept
 
-    @cached_property
-    def values(self) -> list[onnxruntime.OrtValue]:
+    def bound(self, session: onnxruntime.InferenceSession) -> onnxruntime.IOBinding:
         """`store` as the graph's inputs and outputs, in place."""
-        return [onnxruntime.OrtValue.ortvalue_from_numpy(part) for part in self.store]
+        if "_binding" not in self.__dict__:
+            self._binding = session.io_binding()
+            for i, part in enumerate(self.store):
+                value = onnxruntime.OrtValue.ortvalue_from_numpy(part)
+                self._binding.bind_ortvalue_input(f"past_{i}", value)
+                self._binding.bind_ortvalue_output(f"present_{i}", value)
+            self._binding.bind_output("logits")
+        return self._binding
 
 
 class Decoder:
@@ -130,17 +135,13 @@ class Decoder:
             "before": cache.filled_B.astype(np.int32),
             "longest": np.array([cache.filled_B.max() + 1], np.int32),
         }
-        binding = self._session.io_binding()
+        binding = cache.bound(self._session)
         for name, value in given.items():
             binding.bind_cpu_input(name, value)
-        binding.bind_output("logits")
-        for i, part in enumerate(cache.values):
-            binding.bind_ortvalue_input(f"past_{i}", part)
-            binding.bind_ortvalue_output(f"present_{i}", part)
         self._session.run_with_iobinding(binding)
         grown = 1 if live_B is None else live_B.astype(np.int64)
         cache.filled_B, cache.length_B = cache.filled_B + grown, cache.length_B + grown
-        logits: Floats = binding.get_outputs()[0].numpy()[:, 0]
+        logits: Floats = binding.get_outputs()[-1].numpy()[:, 0]
         return logits
 
 

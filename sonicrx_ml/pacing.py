@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sonicrx_ml.canonical import GRID
 from sonicrx_ml.plan import PHRASE, BarPlan
 from sonicrx_ml.rules import Flags, Rule, State, of_bar, positions_left
-from sonicrx_ml.tokens import BAR, DURATION, EOS, PITCH, POSITION, PROGRAM
+from sonicrx_ml.tokens import DURATION
 
 Floats = NDArray[np.float64]
 
@@ -45,13 +45,11 @@ class Pace:
     def allowed(self, state: State) -> Flags:
         onsets = of_bar(self.onsets_BK, state.bar)[:, None]
         end = np.where(state.bar == self.last, self.last_size, self.size)[:, None]
-        leaves_V = (state.kind_V == BAR) | (state.kind_V == EOS)
-        is_onset_V = state.kind_V == POSITION
-        place_BV = np.where(leaves_V, end, state.value_V) / self.size[:, None]
+        place_BV = np.where(state.leaves_V, end, state.value_V) / self.size[:, None]
         due_BV = of_bar(self.before_BK, state.bar)[:, None] + onsets * place_BV
         count, slack = state.phrase_onsets[:, None], np.maximum(1.0, LEAD * onsets)
-        soon_BV = is_onset_V & (count + 1 > due_BV + slack)
-        late_BV = (is_onset_V | leaves_V) & (due_BV > count + slack)
+        soon_BV = state.onset_V & (count + 1 > due_BV + slack)
+        late_BV = (state.onset_V | state.leaves_V) & (due_BV > count + slack)
         return ~(soon_BV | late_BV) | np.isnan(onsets)
 
 
@@ -65,15 +63,13 @@ class Voices:
         asked = of_bar(self.asked_BK, state.bar)[:, None]
         slack = BULK * asked * state.size[:, None]
         ahead = state.phrase_length[:, None] - asked * state.phrase_cover[:, None]
-        kind_V = state.kind_V
-        adds_V = (kind_V == PITCH) | (kind_V == PROGRAM)
-        leaves_V = (kind_V == POSITION) | (kind_V == BAR) | (kind_V == EOS)
+        adds_V, goes_on_V = state.pitch_V | state.program_V, state.onset_V | state.leaves_V
         decides = (state.kind == DURATION)[:, None]
-        stays_BV = ~decides | ~((adds_V & (ahead > slack)) | (leaves_V & (ahead < -slack)))
+        stays_BV = ~decides | ~((adds_V & (ahead > slack)) | (goes_on_V & (ahead < -slack)))
         then_BV = np.abs(ahead + state.value_V - asked * state.newly_covered(state.value_V[None]))
-        nearest = then_BV[:, kind_V == DURATION].min(axis=1, keepdims=True)
+        nearest = then_BV[:, state.duration_V].min(axis=1, keepdims=True)
         near_BV = then_BV <= np.maximum(nearest, np.maximum(slack, np.abs(ahead)))
-        return (stays_BV & ((kind_V != DURATION) | near_BV)) | np.isnan(asked)
+        return (stays_BV & (~state.duration_V | near_BV)) | np.isnan(asked)
 
 
 class Height:
@@ -89,7 +85,7 @@ class Height:
         off_BV = np.abs(total + state.value_V - asked) / (count + 1)
         now = np.abs(total) / np.maximum(count, 1)
         near_BV = off_BV <= np.maximum(NEAR + REACH / (count + 1), now)
-        return (state.kind_V != PITCH) | near_BV | np.isnan(asked)
+        return ~state.pitch_V | near_BV | np.isnan(asked)
 
 
 class Home:
@@ -102,7 +98,7 @@ class Home:
     def allowed(self, state: State) -> Flags:
         home = np.take_along_axis(state.sounded_BC, self.tonic[:, None], axis=1)
         ahead_BC = state.sounded_BC > home + LONGER
-        ahead_BV = ahead_BC[:, state.value_V % 12] & (state.kind_V == PITCH)
+        ahead_BV = ahead_BC[:, state.class_V] & state.pitch_V
         return ~(ahead_BV & self.told[:, None])
 
 

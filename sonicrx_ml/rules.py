@@ -46,6 +46,11 @@ class State:
     def __init__(self, batch: int, vocabulary: Vocabulary) -> None:
         self.kind_V = vocabulary.kind
         self.value_V = vocabulary.value
+        self.pitch_V, self.program_V = self.kind_V == PITCH, self.kind_V == PROGRAM
+        self.onset_V, self.duration_V = self.kind_V == POSITION, self.kind_V == DURATION
+        self.leaves_V = (self.kind_V == BAR) | (self.kind_V == EOS)
+        self.class_V = np.where(self.pitch_V, self.value_V % 12, 0)
+        self.family_V = np.where(self.program_V, self.value_V, 0)
         self.kind = np.full(batch, BOS)
         self.bar = np.full(batch, -1)
         self.position = np.full(batch, -1)
@@ -146,15 +151,13 @@ class Grammar:
         self.follows_KV = table[:, vocabulary.kind]
 
     def allowed(self, state: State) -> Flags:
-        kind_V, value_V = state.kind_V, state.value_V
+        value_V = state.value_V
         ok_BV = self.follows_KV[state.kind]
-        ok_BV &= (kind_V != POSITION) | (value_V > state.position[:, None])
-        ok_BV &= (kind_V != PITCH) | (
-            (value_V > state.pitch[:, None]) & (state.family >= 0)[:, None]
-        )
-        stale_BV = state.used_BF[:, np.where(kind_V == PROGRAM, value_V, 0)]
+        ok_BV &= ~state.onset_V | (value_V > state.position[:, None])
+        ok_BV &= ~state.pitch_V | ((value_V > state.pitch[:, None]) & (state.family >= 0)[:, None])
+        stale_BV = state.used_BF[:, state.family_V]
         same_BV = value_V == state.family[:, None]
-        return ok_BV & ((kind_V != PROGRAM) | ~(stale_BV | same_BV))
+        return ok_BV & ~(state.program_V & (stale_BV | same_BV))
 
 
 class Frame:
@@ -174,7 +177,7 @@ class Frame:
         more = (state.bar + 1 < self.bars)[:, None]
         size = np.where(more, self.size[:, None], self.last_size[:, None])
         ok_BV = (kind_V != METER) | (self.ids_V == self.meter)
-        ok_BV = ok_BV & ((kind_V != POSITION) | (state.value_V < size))
+        ok_BV = ok_BV & (~state.onset_V | (state.value_V < size))
         return ok_BV & ((kind_V != BAR) | more) & ((kind_V != EOS) | ~more)
 
 
@@ -196,8 +199,7 @@ class Fullness:
         edge = (state.bar == 0) | (state.bar == self.bars - 1) | (state.silent_bars >= SILENT_BARS)
         hold = (edge & (state.bar_notes == 0))[:, None]
         leave = (state.bar_tokens >= TOKENS_PER_BAR)[:, None] & (state.kind == DURATION)[:, None]
-        moves_V = (state.kind_V == BAR) | (state.kind_V == EOS)
-        return np.where(leave, moves_V | (state.kind_V == PAD), ~(hold & moves_V))
+        return np.where(leave, state.leaves_V | (state.kind_V == PAD), ~(hold & state.leaves_V))
 
 
 class Palette:
@@ -207,9 +209,8 @@ class Palette:
         self.playing_BKF = playing_families(plans)
 
     def allowed(self, state: State) -> Flags:
-        is_program = state.kind_V == PROGRAM
         playing_BF = of_bar(self.playing_BKF, state.bar)
-        return ~is_program | playing_BF[:, np.where(is_program, state.value_V, 0)]
+        return ~state.program_V | playing_BF[:, state.family_V]
 
 
 class Register:
@@ -231,7 +232,7 @@ class Register:
 
     def allowed(self, state: State) -> Flags:
         low, high = (of_bar(edge, state.bar)[:, None] for edge in (self.low, self.high))
-        return (state.kind_V != PITCH) | ((state.value_V >= low) & (state.value_V <= high))
+        return ~state.pitch_V | ((state.value_V >= low) & (state.value_V <= high))
 
 
 class Ensemble:
@@ -249,8 +250,7 @@ class Ensemble:
         silent_BF = state.bar[:, None] - state.heard_BF >= self.PATIENCE
         due_BF = of_bar(self.playing_BKF, state.bar) & silent_BF
         held = (due_BF.any(axis=1) & (state.kind == POSITION))[:, None]
-        is_program = state.kind_V == PROGRAM
-        enters_BV = due_BF[:, np.where(is_program, state.value_V, 0)] & is_program
+        enters_BV = due_BF[:, state.family_V] & state.program_V
         return ~held | enters_BV
 
 
@@ -295,10 +295,9 @@ class Scale:
         total = state.sounded_BC.sum(axis=1)
         share = of_bar(self.share_BK, state.bar)
         earned = outside + GRID <= share * (total + GRID)
-        pitch_class = np.where(state.kind_V == PITCH, state.value_V % 12, 0)
-        foreign_BV = self.outside_BC[:, pitch_class] & (state.kind_V == PITCH)
+        foreign_BV = self.outside_BC[:, state.class_V] & state.pitch_V
         sounds_foreign = self.outside_BC[np.arange(len(earned)), state.pitch % 12]
-        length_V = np.where(state.kind_V == DURATION, state.value_V, GRID)
+        length_V = np.where(state.duration_V, state.value_V, GRID)
         longer_BV = outside[:, None] + length_V > share[:, None] * (total[:, None] + length_V)
         overdrawn_BV = sounds_foreign[:, None] & (length_V > GRID) & longer_BV
         return ~(foreign_BV & ~earned[:, None] | overdrawn_BV)
@@ -315,9 +314,8 @@ class Cadence:
                 self.triad_BC[row] = np.isin(np.arange(12), _TRIADS[plan.mode])
 
     def allowed(self, state: State) -> Flags:
-        is_pitch = state.kind_V == PITCH
-        triad_BV = self.triad_BC[:, np.where(is_pitch, state.value_V % 12, 0)]
-        return ~is_pitch | triad_BV | (state.bar < self.last)[:, None]
+        triad_BV = self.triad_BC[:, state.class_V]
+        return ~state.pitch_V | triad_BV | (state.bar < self.last)[:, None]
 
 
 def rules_for(plans: Sequence[BarPlan], vocabulary: Vocabulary) -> list[Rule]:
