@@ -22,7 +22,7 @@ from sonicrx_ml.verdicts import BarCurve, Report, Series, Verdict, phrase_means
 WIDTH, LEFT, RIGHT = 1000.0, 56.0, 984.0
 PANEL, GAP, HEADING = 96.0, 14.0, 22.0  # height of a curve, between panels, of a panel's title
 ROLL_LIMITS = (150.0, 300.0)  # height of the piano roll
-SMALL_ROLL = (80.0, 120.0)  # of the one that stands in print
+SMALL_ROLL = (60.0, 90.0)  # of the one that stands in print
 SMALL_TEXT = 14.0 / 12.0  # its letters are larger: 1000 units are the width of a sheet
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c7a00", "#808080")
 VELOCITY_TIERS = (0, 48, 72, 128)

@@ -24,7 +24,7 @@ from sonicrx_ml.report import WORDING, cells, met
 from sonicrx_ml.verdicts import Report
 
 MOST_TEXT = 120  # characters of a free text
-MOST_MISSED = 6  # attributes that are told in full; the report has all
+MOST_MISSED = 4  # attributes that are told in full; the report has all
 DIGEST = 16  # hex digits of a hash; the manifest has all
 OWN = "own"  # in place of a mark: neither the preset's value nor a listener's
 NAMES = {
@@ -52,9 +52,9 @@ p,ul{margin:0}ul{padding-left:4mm}
 .warnings ul{columns:2;column-gap:6mm}.warnings li{break-inside:avoid}
 table{border-collapse:collapse;width:100%}
 th,td{border-top:.5pt solid #777;padding:.75mm 0;text-align:left;vertical-align:top}
-th{width:31mm;padding-right:3mm}
+th{width:27mm;padding-right:3mm}tr:has(.rule) th{padding-top:2.1mm}
 tr:last-child>*{border-bottom:.5pt solid #777}
-.rule{display:inline-block;border-bottom:.6pt solid #000;height:5mm}
+.rule{display:inline-block;border-bottom:.6pt solid #000;height:4.6mm}
 .box{display:inline-block;border:.6pt solid #000;width:2.7mm;height:2.7mm;vertical-align:-.3mm}
 .pair{white-space:nowrap;margin-right:2.5mm}
 code{font:7.2pt/1.25 "Liberation Mono","Courier New",monospace;overflow-wrap:anywhere}
@@ -88,8 +88,8 @@ def page(
         ("Name", _name(prescription)),
         ("Theory", _theory(prescription)),
         ("Who selected the music", _selected(listening)),
-        ("Structure of the music", _structure(prescription, listening)),
-        ("Changed for the listener", _changed(listening)),
+        ("Structure", _structure(prescription, listening)),
+        ("For the listener", _changed(listening)),
         ("Delivery", _delivery(prescription, report)),
         ("Materials", _materials(report, manifest)),
         ("Strategy", _strategy(prescription)),
@@ -217,6 +217,7 @@ def _changed(listening: ListeningPlan | None) -> str:
             f"[{'; '.join((change.strength, *change.citations))}]"
         )
         for change in found
+        if personal.told(change.before) != personal.told(change.after)
     )
 
 
@@ -238,8 +239,8 @@ def _dose(report: Report) -> str:
         return "level at the ear and weekly limit not measured"
     ear, adult, child = (shown(v.realised) for v in found if v)
     return (
-        f"{ear} dBA at the ear: at most <b>{adult} h a week</b>, children {child} h "
-        f"(a week has {WEEK_HOURS:g})"
+        f"{ear} dBA at the ear; weekly limit <b>{adult} h</b>, children {child} h "
+        f"({WEEK_HOURS:g} is all of a week)"
     )
 
 
@@ -259,7 +260,7 @@ def _strategy(prescription: Prescription) -> str:
     if prescription.breaths_per_min:
         rate = _with_unit("breaths_per_min", prescription.breaths_per_min)
         parts.append(f"the loudness breathes {rate}")
-    return f"{'; '.join(parts)}. {_line('used with', 30)}"
+    return f"{'; '.join(parts)}."
 
 
 def _sessions(prescription: Prescription) -> str:
@@ -280,10 +281,12 @@ def _fidelity(report: Report) -> str:
     missed = [cells(report, v) for v in rows if v.verdict == "fail"]
     parts = [f"<b>{met(report)}</b>", _named("✓", report.met)]
     parts += [
-        escape(f"✗ {name} ({where}): asked {wanted}, is {real}")
+        escape(f"✗ {name}, {where}: asked {wanted}, is {real}")
         for name, where, wanted, real, *_ in missed[:MOST_MISSED]
     ]
-    parts.append(_named("✗", [f"{name} ({where})" for name, where, *_ in missed[MOST_MISSED:]]))
+    told = {name for name, *_ in missed[:MOST_MISSED]}
+    more = dict.fromkeys(name for name, *_ in missed if name not in told)
+    parts.append(_named("✗", more))
     parts.append(_named("limits for every track ✓", limits))
     return "; ".join(filter(None, parts)) + "."
 

@@ -21,7 +21,7 @@ REASONS = {
     "density": "as many notes a beat as before",
     "energy": "the same loudness and articulation at this pace",
     "mode": "valence is never forced",
-    "instruments": "what must not sound leaves; what is liked leads",
+    "instruments": "without what must not sound; what is liked leads",
     "playback_db_spl": "no louder than is safe",
 }
 MOST_LEVELS = 4  # of a curve that are told one by one

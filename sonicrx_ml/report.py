@@ -110,7 +110,11 @@ def _listener(plan: ListeningPlan) -> str:
     """Warnings, the override, and what was changed for the listener."""
     warnings = "".join(f"<li>⚠ {escape(warning)}</li>" for warning in plan.warnings)
     allowed = plan.override
-    let_pass = f"<p>Let pass by {escape(allowed.who)}: {escape(allowed.why)}</p>" if allowed else ""
+    let_pass = (
+        f"<p>Let pass the screen by {escape(f'{allowed.who}: {allowed.why}')}</p>"
+        if allowed
+        else ""
+    )
     rows = [
         f"<tr><th scope='row'>{escape(change.control)}</th>"
         f"<td>{escape(personal.told(change.before))}</td>"
