@@ -284,14 +284,14 @@ def fullest(goal: str) -> str:
     )  # fmt: skip
     plan = prescribe_for(who, goal, 3000, override="Dr B: " + "stays with them, " * 60)
     turns = [[0, 1.25], [0.3, 2.25], [0.6, 1.75], [1, 2.75]]
-    full = replace(
-        plan.prescription, key="F#", meter="6/8", polyphony=turns, density=turns,
-        register=[60.5, 66.5], articulation=[0.85, 0.65], chromaticism=[0.05, 0.15],
-        energy=[[0, 0.25], [0.3, 0.35], [0.6, 0.15], [1, 0.45]], strategy="iso",
-        breaths_per_min=[12.5, 6.5], inhale_share=0.45, breath_depth_db=4.5,
-        instruments=LONGEST,
-        final_silence_s=101.5,
-    )  # fmt: skip
+    everything = {
+        "key": "F#", "meter": "6/8", "strategy": "iso", "instruments": LONGEST,
+        "polyphony": turns, "density": turns, "register": [60.5, 66.5],
+        "articulation": [0.85, 0.65], "chromaticism": [0.05, 0.15],
+        "energy": [[0, 0.25], [0.3, 0.35], [0.6, 0.15], [1, 0.45]], "final_silence_s": 101.5,
+        "breaths_per_min": [12.5, 6.5], "inhale_share": 0.45, "breath_depth_db": 4.5,
+    }  # fmt: skip
+    full = Prescription.from_dict(plan.prescription.to_dict() | everything)
     report = judged(full)
     missed = tuple(
         replace(v, verdict="fail") if v.verdict == "pass" and not v.limit else v
