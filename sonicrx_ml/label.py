@@ -273,12 +273,13 @@ def _sessions(prescription: Prescription) -> str:
 
 
 def _fidelity(report: Report) -> str:
-    """The score, what was met by name, and what was missed in full."""
+    """The score, what was met by name, and what was missed, limits first, the first in full."""
     if report.failure:
         return f"Not judged: {_cut(report.failure)}"
     rows = [v for v in report.verdicts if v.verdict in ("pass", "fail")]
     limits = dict.fromkeys(v.attribute for v in rows if v.limit and v.verdict == "pass")
-    missed = [cells(report, v) for v in rows if v.verdict == "fail"]
+    failed = sorted((v for v in rows if v.verdict == "fail"), key=lambda v: not v.limit)
+    missed = [cells(report, v) for v in failed]  # limits first
     parts = [f"<b>{met(report)}</b>", _named("✓", report.met)]
     parts += [
         escape(f"✗ {name}, {where}: asked {wanted}, is {real}")

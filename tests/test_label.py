@@ -154,6 +154,10 @@ def test_fidelity_is_the_conformance(report):
         assert name in found.partition("✗")[2]
     for name in report.met:
         assert name in found.partition("✓")[2].partition("✗")[0]
+    loud = replace(heard("startle", 9.0, limit=True), verdict="fail")
+    startled = replace(report, verdicts=(*report.verdicts, loud))
+    cell = text(rows(label.page(ASKED, startled, NOTES, MANIFEST))["Fidelity"])
+    assert cell.partition("✗")[2].startswith(" startle (limit), sound: ")
     failed = judge(ASKED, b"no music")
     assert "Not judged: MIDI" in label.page(ASKED, failed, None, MANIFEST)
 
