@@ -28,9 +28,9 @@ from matplotlib.figure import Figure
 from sonicrx_ml import adapt, plots
 from sonicrx_ml.drawing import COLOURS
 from sonicrx_ml.goals import prescribe
-from sonicrx_ml.journal import Session
 from sonicrx_ml.notes import Floats
 from sonicrx_ml.prescription import Prescription
+from sonicrx_ml.session import Session
 from sonicrx_ml.statistics import Estimate, bootstrap
 
 HERE = Path(__file__).parent

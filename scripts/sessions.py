@@ -15,9 +15,10 @@ from sonicrx_ml import adapt, plots
 from sonicrx_ml.config import SessionsConfig, entry
 from sonicrx_ml.goals import prescribe
 from sonicrx_ml.hearing import ADULT, CHILD
-from sonicrx_ml.journal import FIGURES, Journal, Session, dose
+from sonicrx_ml.journal import Journal
 from sonicrx_ml.outcomes import before_after
 from sonicrx_ml.prescription import Prescription
+from sonicrx_ml.session import FIGURES, Session, dose
 
 
 @entry("sessions", SessionsConfig)

@@ -36,7 +36,7 @@ step sample "$PYTHON" scripts/sample.py \
   goal=anxiety duration_s=20 checkpoint="$work/run/bundle" out="$work/tracks"
 
 step evaluate "$PYTHON" scripts/evaluate.py \
-  checkpoint="$work/run/bundle" prepared="$work/prepared" out="$work/evaluation" limit=4 "~columns.best_of_8"
+  checkpoint="$work/run/bundle" prepared="$work/prepared" out="$work/evaluation" limit=4 "~columns.best_of_4" players=false
 
 for file in track.mid track.flac label.html report.html report.json manifest.json prescription.json; do
   test -s "$work"/tracks/*/"$file" || { echo "no $file" >&2; exit 1; }

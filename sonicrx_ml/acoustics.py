@@ -365,7 +365,7 @@ def onset_strength(samples: Samples, rate: int) -> Curve:
     """
     mono = _mono(samples, rate, ONSET_LEAST_S)
     frame, hop, lag = round(0.08 * rate), round(rate / ONSET_RATE), 5
-    bins = int(ONSET_BAND * frame / rate)
+    bins = min(int(ONSET_BAND * frame / rate), frame // 2 + 1)
     level = np.empty(((len(mono) - frame) // hop + 1, bins), np.float32)
     for first, magnitude in enumerate(_magnitudes(mono, frame, hop, bins)):
         level[first * FRAMES_AT_ONCE :][: len(magnitude)] = magnitude

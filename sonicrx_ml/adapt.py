@@ -37,9 +37,10 @@ from scipy.special import ndtr
 
 from sonicrx_ml import emotion, goals
 from sonicrx_ml.curve import Curve
-from sonicrx_ml.journal import Decision, Journal, Session
+from sonicrx_ml.journal import Journal
 from sonicrx_ml.notes import Floats
 from sonicrx_ml.prescription import CONTROLS, Prescription
+from sonicrx_ml.session import Decision, Session
 
 if TYPE_CHECKING:
     from sklearn.gaussian_process import GaussianProcessRegressor

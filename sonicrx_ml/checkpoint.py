@@ -16,24 +16,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.numpy import load_file, save_file
 
 from sonicrx_ml import __version__, tokens
-from sonicrx_ml.dataset import REMAINING_EDGES, condition_names, condition_sizes
+from sonicrx_ml.architecture import ModelConfig
 from sonicrx_ml.inference import Decoder
-from sonicrx_ml.labels import Bins
-from sonicrx_ml.model import Composer, ModelConfig
+from sonicrx_ml.labels import REMAINING_EDGES, Bins, condition_names, condition_sizes
 from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.tokens import Vocabulary
+
+if TYPE_CHECKING:  # composing needs no torch
+    from sonicrx_ml.model import Composer
 
 FORMAT = 2
 T = TypeVar("T")
@@ -42,18 +46,42 @@ _FILES = ("model.safetensors", "config.json", "vocabulary.json", "bins.json")
 
 @dataclass(frozen=True)
 class Bundle:
-    """A composer ready to compose, its vocabulary and bins; `sha256` is of the weights' file."""
+    """A composer's weights, its vocabulary and bins; `sha256` is of the weights' file."""
 
-    composer: Composer
+    size: ModelConfig
+    weights: Mapping[str, NDArray[np.float32]]
     vocabulary: Vocabulary
     bins: Bins
     sha256: str
     config: Mapping[str, Any]
 
+    @classmethod
+    def of(cls, composer: Composer, vocabulary: Vocabulary, bins: Bins) -> Bundle:
+        """What a composer is now, in single precision; it has no file."""
+        weights = _weights(composer, np.float32)
+        return cls(composer.config, weights, vocabulary, bins, "0" * 64, {})
+
+    @cached_property
+    def composer(self) -> Composer:
+        """The network in torch, in evaluation mode, on the CPU."""
+        import torch
+
+        from sonicrx_ml.model import Composer
+
+        composer = Composer(self.size, len(self.vocabulary), condition_sizes(self.bins))
+        composer.load_state_dict({n: torch.from_numpy(w.copy()) for n, w in self.weights.items()})
+        return composer.eval()
+
     @cached_property
     def decoder(self) -> Decoder:
-        """The composer for sampling, with as many threads as torch has."""
-        return Decoder(self.composer, torch.get_num_threads())
+        """The network for sampling, on all of the process's cores or $OMP_NUM_THREADS."""
+        threads = int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+        return Decoder(self.size, self.weights, condition_sizes(self.bins), threads)
+
+
+def _weights(composer: Composer, kind: type[np.floating]) -> dict[str, NDArray[Any]]:
+    state = composer.state_dict().items()
+    return {name: weight.detach().cpu().numpy().astype(kind) for name, weight in state}
 
 
 def export(
@@ -74,10 +102,7 @@ def export(
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    kind = torch.float16 if half else torch.float32
-    weights = {
-        name: w.detach().cpu().to(kind).contiguous() for name, w in composer.state_dict().items()
-    }
+    weights = _weights(composer, np.float16 if half else np.float32)
     save_file(weights, partial / "model.safetensors")
     config = {
         "format": FORMAT,
@@ -125,7 +150,7 @@ def replace_folder(made: Path, folder: Path) -> None:
 
 
 def load(folder: Path | str) -> Bundle:
-    """Read a bundle, in evaluation mode and single precision, on the CPU.
+    """Read a bundle, in single precision.
 
     Raises `ValueError` naming the file, key or tensor that is missing or disagrees.
     """
@@ -137,9 +162,9 @@ def load(folder: Path | str) -> Bundle:
     vocabulary = _read(folder / "vocabulary.json", Vocabulary.load)
     bins = _read(folder / "bins.json", Bins.load)
     _check(config, vocabulary, bins)
-    composer = _read_composer(folder / "model.safetensors", config, vocabulary, bins)
+    size, weights = _read_weights(folder / "model.safetensors", config, vocabulary, bins)
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    return Bundle(composer, vocabulary, bins, digest, config)
+    return Bundle(size, weights, vocabulary, bins, digest, config)
 
 
 def _read(path: Path, reader: Callable[[Path], T]) -> T:
@@ -167,7 +192,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _check(config: Mapping[str, Any], vocabulary: Vocabulary, bins: Bins) -> None:
     agreed = {
         "vocabulary": (config["vocabulary"], vocabulary.fingerprint),
-        "vocabulary of this version": (vocabulary.fingerprint, Vocabulary.build().fingerprint),
+        "vocabulary of this version": (vocabulary.fingerprint, tokens.FINGERPRINT),
         "conditions": (config["conditions"].get("names"), list(condition_names())),
         "bins": (config["conditions"].get("sizes"), list(condition_sizes(bins))),
         "bin edges": (config["bins"], bins.fingerprint),
@@ -182,26 +207,24 @@ def _check(config: Mapping[str, Any], vocabulary: Vocabulary, bins: Bins) -> Non
             raise ValueError(f"the bundle's {name} disagree: {found!r} is not {expected!r}")
 
 
-def _read_composer(
+def _read_weights(
     path: Path, config: Mapping[str, Any], vocabulary: Vocabulary, bins: Bins
-) -> Composer:
+) -> tuple[ModelConfig, dict[str, NDArray[np.float32]]]:
     try:
         size = ModelConfig(**config["model"])
     except TypeError as error:
         raise ValueError(f"config.json: model {config['model']!r}: {error}") from error
-    composer = Composer(size, len(vocabulary), condition_sizes(bins))
     try:
         weights = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path.name}: {error}") from error
-    expected = composer.state_dict()
+    expected = size.shapes(len(vocabulary), condition_sizes(bins))
     for name in sorted(expected.keys() ^ weights.keys()):
         raise ValueError(
             f"{path.name}: tensor {name} is {'missing' if name in expected else 'unknown'}"
         )
     for name, weight in weights.items():
-        if weight.shape != expected[name].shape:
-            shapes = f"{tuple(weight.shape)}, the model needs {tuple(expected[name].shape)}"
+        if weight.shape != expected[name]:
+            shapes = f"{weight.shape}, the model needs {expected[name]}"
             raise ValueError(f"{path.name}: tensor {name} has shape {shapes}")
-    composer.load_state_dict({name: weight.float() for name, weight in weights.items()})
-    return composer.eval()
+    return size, {name: weight.astype(np.float32) for name, weight in weights.items()}

@@ -21,9 +21,9 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
-from sonicrx_ml.journal import FIGURES
 from sonicrx_ml.prescription import CONTROLS
 from sonicrx_ml.sampling import SamplingConfig
+from sonicrx_ml.session import FIGURES
 
 T = TypeVar("T")
 

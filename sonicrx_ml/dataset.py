@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from sonicrx_ml.canonical import Gridded
-from sonicrx_ml.labels import CONDITIONS, FREE, Bins
+from sonicrx_ml.labels import CONDITIONS, FREE, SILENT, SOUNDS, Bins, remaining_bucket
 from sonicrx_ml.notes import Floats, Ints
 from sonicrx_ml.orchestration import divide, rename
 from sonicrx_ml.palette import FAMILIES
@@ -32,10 +31,7 @@ if TYPE_CHECKING:  # imported where they are used: composing needs no tables
     import datasets
     import pyarrow as pa
 
-# Bars that remain, this one included: exact up to 16, then coarser. Bucket 0 is free.
-REMAINING_EDGES: Ints = np.array([*range(2, 18), 25, 33, 49, 65, 97])
 EDGE = 0.1  # share of training windows that are a piece's opening, and its ending
-SILENT, SOUNDS = 1, 2  # values of a family's condition; 0 is `FREE`
 
 
 @dataclass(kw_only=True, slots=True)
@@ -311,21 +307,6 @@ class EvaluationWindows(Windows):
         if self.free:
             sample["conditions"][:] = FREE
         return sample
-
-
-def remaining_bucket(remaining: NDArray[np.integer]) -> Ints:
-    """Buckets 1, 2, ... of the bars that remain (1 is the last bar)."""
-    return np.searchsorted(REMAINING_EDGES, remaining, side="right") + 1
-
-
-def condition_names() -> tuple[str, ...]:
-    """The A conditions, in order."""
-    return (*CONDITIONS, "remaining", *FAMILIES)
-
-
-def condition_sizes(bins: Bins) -> tuple[int, ...]:
-    """Number of values of each of the A conditions, free included."""
-    return (*bins.sizes, len(REMAINING_EDGES) + 2, *[SOUNDS + 1] * len(FAMILIES))
 
 
 def _pad(rows: list[Ints], size: int) -> Ints:

@@ -10,7 +10,7 @@ the cache, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -20,13 +20,13 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from sonicrx_ml.model import Composer, ModelConfig
+from sonicrx_ml.architecture import ModelConfig
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-SPARE = 256  # slots of the cache beyond the context: so often are the forgotten tokens cleared out
+SPARE = 64  # slots of the cache beyond the context: so often are the forgotten tokens cleared out
 _EPSILON = float(np.finfo(np.float32).eps)  # as torch's RMSNorm has it
 
 
@@ -74,20 +74,24 @@ class Cache:
 class Decoder:
     """A composer's weights, ready to write streams token by token.
 
-    threads : of ONNX Runtime; the result does not depend on it. 0 is one per core.
+    weights : as `model.Composer` names them, single precision.
+    condition_sizes : number of values of each of the A conditions.
+    threads : of ONNX Runtime; the result does not depend on it.
     """
 
-    def __init__(self, composer: Composer, threads: int = 0) -> None:
-        self.config = composer.config
-        self._weights = {
-            name: np.ascontiguousarray(weight.detach().cpu().float().numpy())
-            for name, weight in composer.state_dict().items()
-        }
-        self._first_A = composer.first.cpu().numpy()
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: Mapping[str, Floats],
+        condition_sizes: Sequence[int],
+        threads: int,
+    ) -> None:
+        self.config, self._weights = config, weights
+        self._first_A = np.cumsum([0, *condition_sizes[:-1]])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self._session = onnxruntime.InferenceSession(
-            _graph(self.config, self._weights), options, providers=["CPUExecutionProvider"]
+            _graph(config, weights), options, providers=["CPUExecutionProvider"]
         )
 
     def inject(self, conditions_BKA: Ints) -> Floats:

@@ -2,7 +2,8 @@
 
 A condition is a small whole number per bar: 0 means *free* (not prescribed, or missing in the
 corpus), k means the k-th bin. `CONDITIONS` lists the attributes the model is told; `Bins` holds the
-edges between bins, so that corpus labels and prescriptions become the same numbers.
+edges between bins, so that corpus labels and prescriptions become the same numbers. The model
+is also told the bars that remain, and of each timbre family whether a note of it begins in the bar.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonicrx_ml.notes import Floats, Ints
+from sonicrx_ml.palette import FAMILIES
 
 # Fixed edges: tempo by the tempo bins of Text2midi's evaluation, mode by certainty.
 FIXED_EDGES: dict[str, tuple[float, ...]] = {
@@ -30,6 +33,9 @@ QUANTILE_BINS = {"density": 12, "polyphony": 8, "register": 10, "articulation": 
 CONDITIONS = ("tempo", "mode", "density", "polyphony", "register", "articulation", "chromaticism",
               "energy")  # fmt: skip
 FREE = 0
+# Bars that remain, this one included: exact up to 16, then coarser. Bucket 0 is free.
+REMAINING_EDGES: Ints = np.array([*range(2, 18), 25, 33, 49, 65, 97])
+SILENT, SOUNDS = 1, 2  # values of a family's condition; 0 is `FREE`
 
 
 @dataclass(frozen=True)
@@ -107,3 +113,18 @@ def _quantiles(name: str, values: Floats) -> tuple[float, ...]:
     # An edge lies a hair above its quantile, so that the common exact values fall below it.
     edges = np.unique(np.quantile(known, steps).round(4)) + 1e-4
     return tuple(float(edge) for edge in edges if edge < known.max())
+
+
+def remaining_bucket(remaining: NDArray[np.integer]) -> Ints:
+    """Buckets 1, 2, ... of the bars that remain (1 is the last bar)."""
+    return np.searchsorted(REMAINING_EDGES, remaining, side="right") + 1
+
+
+def condition_names() -> tuple[str, ...]:
+    """The A conditions, in order."""
+    return (*CONDITIONS, "remaining", *FAMILIES)
+
+
+def condition_sizes(bins: Bins) -> tuple[int, ...]:
+    """Number of values of each of the A conditions, free included."""
+    return (*bins.sizes, len(REMAINING_EDGES) + 2, *[SOUNDS + 1] * len(FAMILIES))

@@ -11,35 +11,13 @@ Sennrich 2019), SwiGLU (Shazeer 2020), normalised queries and keys, tied embeddi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-@dataclass(kw_only=True, slots=True)
-class ModelConfig:
-    """Size of the network."""
-
-    width: int
-    layers: int
-    heads: int
-    context: int
-    """Tokens the model attends to, in training and in the sliding cache of sampling."""
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("width", "layers", "heads", "context"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"model.{name}={getattr(self, name)}; legal are 1 and more")
-        if self.width % self.heads or (self.width // self.heads) % 2:
-            raise ValueError(
-                f"model.width={self.width}; legal are heads {self.heads} x an even number"
-            )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"model.dropout={self.dropout}; legal are 0 to below 1")
+from sonicrx_ml.architecture import ModelConfig
 
 
 class Composer(nn.Module):
@@ -97,7 +75,7 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        width, hidden = config.width, _hidden(config.width)
+        width, hidden = config.width, config.hidden
         self.heads, self.dropout = config.heads, config.dropout
         self.inject = nn.Linear(width, width, bias=False)
         self.attention_norm = nn.RMSNorm(width)
@@ -125,11 +103,6 @@ class Block(nn.Module):
         q_BHTC, k_BHTC = _rotate(normal_2BHTC * scale_2C[:, None, None, None], turn_TC).unbind()
         y_BHTC = F.scaled_dot_product_attention(q_BHTC, k_BHTC, qkv_3BHTC[2], is_causal=True)
         return self.mix(y_BHTC.transpose(1, 2).flatten(2))
-
-
-def _hidden(width: int) -> int:
-    """About 8/3 of the width, a multiple of 64."""
-    return -(-8 * width // (3 * 64)) * 64
 
 
 def _turns(positions_T: Tensor, width: int) -> Tensor:

@@ -6,7 +6,6 @@ or resumption), `samples/step-NNNNNN.{mid,flac,png}`, and at its end `bundle`.
 
 from __future__ import annotations
 
-import copy
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -121,8 +120,7 @@ class Listen(L.Callback):
 def _bundle_of_now(trainer: L.Trainer, training: Training) -> Bundle:
     data = trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.fit
     assert isinstance(data, CorpusData)
-    composer = copy.deepcopy(training.composer).cpu().float().eval()
-    return Bundle(composer, data.vocabulary, data.bins, "", {})
+    return Bundle.of(training.composer, data.vocabulary, data.bins)
 
 
 def render_sample(bundle: Bundle, path: Path) -> dict[str, Path]:

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sonicrx_ml.drawing import COLOURS
-from sonicrx_ml.journal import FIGURES, Session
 from sonicrx_ml.notes import Floats
 from sonicrx_ml.plots import LINE, SOFT, STYLE
+from sonicrx_ml.session import FIGURES, Session
 
 PANELS = {
     "suds": "SUDS",

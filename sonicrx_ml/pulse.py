@@ -22,6 +22,7 @@ from sonicrx_ml.acoustics import (
     ABSOLUTE_GATE,
     MOMENTARY_S,
     ONSET_RATE,
+    PART_S,
     STEP_S,
     Curve,
     Floats,
@@ -92,10 +93,17 @@ def _envelope(samples: Samples, rate: int) -> Floats:
     require(rows, rate, ENVELOPE_S)
     bins = int(rows.shape[1] * ENVELOPE_RATE / rate)
     edges = np.rint(np.arange(bins) * rate / ENVELOPE_RATE).astype(np.int64)
-    centred = rows - rows.mean(axis=1, keepdims=True)
-    power = np.add.reduceat(np.einsum("cn,cn->n", centred, centred), edges) * ENVELOPE_RATE / rate
+    edges = np.append(edges, rows.shape[1])
+    middle, power = rows.mean(axis=1, keepdims=True), np.empty(bins)
+    some = round(PART_S * ENVELOPE_RATE)
+    for first in range(0, bins, some):
+        at = edges[first : first + some + 1]
+        centred = rows[:, at[0] : at[-1]] - middle
+        squares = np.einsum("cn,cn->n", centred, centred)
+        power[first : first + some] = np.add.reduceat(squares, at[:-1] - at[0])
+    power *= ENVELOPE_RATE / rate
     window = signal.get_window("hann", round(ENVELOPE_S * ENVELOPE_RATE), fftbins=False)
-    smooth = signal.oaconvolve(power.astype(np.float64), window / window.sum(), mode="same")
+    smooth = signal.oaconvolve(power, window / window.sum(), mode="same")
     return smooth.clip(0.0)
 
 

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from sonicrx_ml import card, checkpoint
+from sonicrx_ml.architecture import ModelConfig
 from sonicrx_ml.dataset import DataConfig, load_prepared
-from sonicrx_ml.model import Composer, ModelConfig
+from sonicrx_ml.model import Composer
 from sonicrx_ml.training import METRIC, new_composer
 
 ATTRIBUTION = ("source", "licence", "author", "pieces", "titles")
+_PLACES = ("out", "resume", "export", "results")  # on the machine of the run, of no use elsewhere
 _ASKS_NOTHING = ("cc0", "public domain")  # how such licences begin, in lower case
 
 
@@ -51,7 +53,7 @@ def _facts(state: Mapping[str, Any], composer: Composer) -> dict[str, Any]:
     windows = state["global_step"] * run["optim"]["batch_size"] * run["optim"]["accumulate"]
     windows *= run["trainer"]["devices"]
     return {
-        "run": run,
+        "run": {name: value for name, value in run.items() if name not in _PLACES},
         "parameters": sum(p.numel() for p in composer.parameters()),
         "steps": state["global_step"],
         "windows": windows,

@@ -274,7 +274,8 @@ _TRIADS = {"major": (0, 4, 7), "minor": (9, 0, 4)}
 
 
 class Scale:
-    """No more notes outside the scale than asked: each waits until its share has been earned.
+    """No more notes outside the scale than asked: each waits until its share is earned, and is
+    no longer than what has been, or a beat.
 
     Where the chromaticism or the mode is open, every pitch may sound.
     """
@@ -292,10 +293,15 @@ class Scale:
     def allowed(self, state: State) -> Flags:
         outside = (state.sounded_BC * self.outside_BC).sum(axis=1)
         total = state.sounded_BC.sum(axis=1)
-        earned = outside + GRID <= of_bar(self.share_BK, state.bar) * (total + GRID)
+        share = of_bar(self.share_BK, state.bar)
+        earned = outside + GRID <= share * (total + GRID)
         pitch_class = np.where(state.kind_V == PITCH, state.value_V % 12, 0)
         foreign_BV = self.outside_BC[:, pitch_class] & (state.kind_V == PITCH)
-        return ~foreign_BV | earned[:, None]
+        sounds_foreign = self.outside_BC[np.arange(len(earned)), state.pitch % 12]
+        length_V = np.where(state.kind_V == DURATION, state.value_V, GRID)
+        longer_BV = outside[:, None] + length_V > share[:, None] * (total[:, None] + length_V)
+        overdrawn_BV = sounds_foreign[:, None] & (length_V > GRID) & longer_BV
+        return ~(foreign_BV & ~earned[:, None] | overdrawn_BV)
 
 
 class Cadence:

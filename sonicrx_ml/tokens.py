@@ -29,6 +29,8 @@ from sonicrx_ml.palette import FAMILIES
 if TYPE_CHECKING:
     import miditok
 
+# `Vocabulary.build().fingerprint`, known without MidiTok, which takes seconds to import.
+FINGERPRINT = "2760d1fb20f1906c"
 MIDDLE_VELOCITY = 64  # tokens carry no dynamics
 
 Ids = NDArray[np.uint16]

@@ -29,6 +29,7 @@ PEAK_BAND = (60.0, 5000.0)  # Hz
 PEAKS = 30  # of each frame, the strongest
 PEAK_RANGE = 50.0  # dB below the strongest of the frame
 SILENCE = 1e-4  # -80 dBFS: a frame without a louder partial is silent
+FRAMES_AT_ONCE = 64  # of a spectrogram
 
 CHROMA_BAND = (60.0, 2000.0)  # Hz
 FOLDED = 5  # harmonics that a peak may be
@@ -60,10 +61,11 @@ def spectral_peaks(samples: Samples, rate: int) -> Partials:
     window = signal.get_window("hann", frame).astype(np.float32)
     window *= 2.0 / window.sum()
     frames = sliding_window_view(rows.mean(axis=0, dtype=np.float32), frame)[::hop]
-    magnitude = np.concatenate(
-        [np.abs(scipy.fft.rfft(one * window)[None, :bins]) for one in frames]
-    ).astype(np.float64)
-    hertz, amplitudes = _peaks(magnitude, rate / frame)
+    found = [
+        _peaks(np.abs(scipy.fft.rfft(part * window)[:, :bins]).astype(np.float64), rate / frame)
+        for part in np.array_split(frames, -(-len(frames) // FRAMES_AT_ONCE))
+    ]
+    hertz, amplitudes = (np.concatenate(column) for column in zip(*found, strict=True))
     return Partials((np.arange(len(hertz)) * hop + frame / 2) / rate, hertz, amplitudes)
 
 

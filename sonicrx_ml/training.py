@@ -27,10 +27,11 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from sonicrx_ml.dataset import Batch, DataConfig, condition_sizes
-from sonicrx_ml.labels import Bins
+from sonicrx_ml.architecture import ModelConfig
+from sonicrx_ml.dataset import Batch, DataConfig
+from sonicrx_ml.labels import Bins, condition_sizes
 from sonicrx_ml.loaders import CorpusData
-from sonicrx_ml.model import Composer, ModelConfig
+from sonicrx_ml.model import Composer
 from sonicrx_ml.tokens import Vocabulary
 
 METRIC = "valid/nats_per_note"

@@ -22,6 +22,9 @@ from sonicrx_ml.goals import Evidence, evidence, goal_names, library, prescribe
 from sonicrx_ml.palette import PALETTE
 from sonicrx_ml.prescription import MODES, OPEN_INSTRUMENTS, TONICS, Prescription
 from sonicrx_ml.report import WORDING
+from sonicrx_ml.sampling import SamplingConfig
+
+SAMPLING = SamplingConfig(best_of=4)
 
 FRAME_PX = 900  # height of the report
 FIRST_MINUTES = 2.0  # short enough to hear at once; the preset's own length is shown beside it
@@ -113,9 +116,9 @@ class ClinicianPage(widgets.VBox):
             prescription = self.prescription()
             check(self.out)
             self._say(f"Composing {describe(prescription)} …")
-            (composition,) = compose([prescription], self.bundle)
+            (composition,) = compose([prescription], self.bundle, SAMPLING)
             self._say("Rendering and checking …")
-            track = produce(composition, self.bundle)
+            track = produce(composition, self.bundle, SAMPLING)
             folder = track.save(self.out / prescription.label)
             page = (folder / "report.html").read_text(encoding="utf-8")
             self.result.value = _framed(page)

@@ -74,9 +74,9 @@ def bundle() -> Bundle:
     """A composer that has learned nothing: a few thousand random weights."""
     import torch
 
+    from sonicrx_ml.architecture import ModelConfig
     from sonicrx_ml.checkpoint import Bundle
     from sonicrx_ml.labels import CONDITIONS, Bins
-    from sonicrx_ml.model import ModelConfig
     from sonicrx_ml.tokens import Vocabulary
     from sonicrx_ml.training import new_composer
 
@@ -89,4 +89,4 @@ def bundle() -> Bundle:
         composer = new_composer(config, vocabulary, bins)
         for weight in composer.parameters():
             weight.data *= 3.0  # far from uniform, so that what it is told makes a difference
-    return Bundle(composer.eval(), vocabulary, bins, "0" * 64, {})
+    return Bundle.of(composer, vocabulary, bins)

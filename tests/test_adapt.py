@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from sonicrx_ml import adapt, goals
 from sonicrx_ml.curve import Curve
 from sonicrx_ml.emotion import energy
-from sonicrx_ml.journal import Journal, Session
+from sonicrx_ml.journal import Journal
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import Prescription
+from sonicrx_ml.session import Session
 
 TEXT = resources.files("sonicrx_ml").joinpath("adapt.toml").read_text(encoding="utf-8")
 BENCHMARK = runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "adapt.py"))

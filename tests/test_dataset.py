@@ -14,21 +14,25 @@ from datasets import Dataset
 
 from sonicrx_ml.canonical import Gridded
 from sonicrx_ml.dataset import (
-    REMAINING_EDGES,
-    SILENT,
-    SOUNDS,
     Batch,
     DataConfig,
     EvaluationWindows,
     TrainingWindows,
-    condition_names,
-    condition_sizes,
     load_labels,
     load_split,
     piece_weights,
+)
+from sonicrx_ml.labels import (
+    CONDITIONS,
+    FREE,
+    REMAINING_EDGES,
+    SILENT,
+    SOUNDS,
+    Bins,
+    condition_names,
+    condition_sizes,
     remaining_bucket,
 )
-from sonicrx_ml.labels import CONDITIONS, FREE, Bins
 from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.shards import prepare_etudes
 from sonicrx_ml.tokens import BAR, PITCH, Vocabulary, decode

@@ -240,7 +240,7 @@ def test_the_config_holds_the_suite_and_the_columns():
     assert {name: (s.masked, s.best_of) for name, s in cfg.columns.items()} == {
         "raw": (False, 1),
         "masked": (True, 1),
-        "best_of_8": (True, 8),
+        "best_of_4": (True, 4),
     }
     assert cfg.baselines == ["free", "etudes", "retrieved"]
     for wrong, message in (

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from sonicrx_ml import inference
+from sonicrx_ml.architecture import ModelConfig
 from sonicrx_ml.inference import Decoder
-from sonicrx_ml.model import Composer, ModelConfig
+from sonicrx_ml.model import Composer
 
 VOCABULARY, SIZES = 50, (4, 3, 5)
 BATCH, TOKENS, BARS = 3, 40, 4
@@ -39,6 +40,11 @@ def inputs() -> tuple[np.ndarray, ...]:
     return ids, bar, conditions
 
 
+def decoder_of(composer, threads=1):
+    weights = {name: weight.numpy() for name, weight in composer.state_dict().items()}
+    return Decoder(composer.config, weights, SIZES, threads)
+
+
 def at_once(composer, inputs):
     with torch.inference_mode():
         return composer(*map(torch.from_numpy, inputs)).numpy()
@@ -47,7 +53,7 @@ def at_once(composer, inputs):
 def by_steps(composer, inputs, threads=1):
     """Logits (B, T, V), one token at a time."""
     ids, bar, conditions = inputs
-    decoder = Decoder(composer, threads)
+    decoder = decoder_of(composer, threads)
     injected, cache = decoder.inject(conditions), decoder.new_cache(len(ids))
     rows = np.arange(len(ids))
     steps = [
@@ -92,7 +98,7 @@ def test_streams_wait_and_are_copied_and_dropped_without_a_trace(inputs):
     composer = made()
     whole = by_steps(composer, inputs)
     ids, bar, conditions = inputs
-    decoder = Decoder(composer, 1)
+    decoder = decoder_of(composer)
     injected, cache = decoder.inject(conditions), decoder.new_cache(BATCH)
     done = np.zeros(BATCH, dtype=np.int64)
     for turn in range(20):

@@ -17,8 +17,9 @@ import pytest
 from sonicrx_ml import plots
 from sonicrx_ml.goals import prescribe
 from sonicrx_ml.hearing import CHILD
-from sonicrx_ml.journal import FIGURES, Decision, Journal, Session, dose, pseudonym
+from sonicrx_ml.journal import Journal
 from sonicrx_ml.outcomes import before_after
+from sonicrx_ml.session import FIGURES, Decision, Session, dose, pseudonym
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ASKED = prescribe("anxiety", seed=7)
@@ -28,7 +29,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from sonicrx_ml.goals import prescribe
-from sonicrx_ml.journal import Journal, Session
+from sonicrx_ml.journal import Journal
+from sonicrx_ml.session import Session
 asked = prescribe("anxiety")
 for minutes in range(1, 700):
     session = Session(listener="L-1", prescription=asked, began=datetime.now(UTC),

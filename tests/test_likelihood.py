@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from sonicrx_ml import likelihood, ngram
+from sonicrx_ml.architecture import ModelConfig
 from sonicrx_ml.checkpoint import Bundle
-from sonicrx_ml.dataset import EvaluationWindows, condition_sizes, load_labels, load_split
-from sonicrx_ml.labels import Bins
+from sonicrx_ml.dataset import EvaluationWindows, load_labels, load_split
+from sonicrx_ml.labels import Bins, condition_sizes
 from sonicrx_ml.likelihood import Scores
-from sonicrx_ml.model import Composer, ModelConfig
+from sonicrx_ml.model import Composer
 from sonicrx_ml.shards import prepare_etudes
 from sonicrx_ml.tokens import Vocabulary
 
@@ -32,7 +35,7 @@ def bundle(prepared):
     with torch.no_grad():  # far enough from zero for conditions to matter
         for weight in composer.parameters():
             weight.mul_(10)
-    return Bundle(composer.eval(), vocabulary, bins, "0" * 64, {})
+    return Bundle.of(composer, vocabulary, bins)
 
 
 def invented(group):
@@ -128,6 +131,6 @@ def test_other_code_forgets_the_composers_sums_and_keeps_the_ngrams(
 
 
 def test_another_vocabulary_is_refused(prepared, bundle, tmp_path):
-    other = Bundle(bundle.composer, Vocabulary(("PAD_None",)), bundle.bins, "0" * 64, {})
+    other = replace(bundle, vocabulary=Vocabulary(("PAD_None",)))
     with pytest.raises(ValueError, match="the checkpoint needs"):
         likelihood.score(other, prepared, tmp_path)

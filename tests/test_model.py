@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sonicrx_ml.model import Composer, ModelConfig
+from sonicrx_ml.architecture import ModelConfig
+from sonicrx_ml.model import Composer
 
 VOCABULARY, SIZES = 50, (4, 3, 5)
 BATCH, TOKENS, BARS = 2, 24, 4
@@ -98,3 +99,8 @@ def test_the_weights_begin_small_and_what_ends_a_branch_smaller(composer):
 def test_refuses_impossible_sizes(values, message):
     with pytest.raises(ValueError, match=message):
         ModelConfig(**({"width": 32, "layers": 1, "heads": 2, "context": 8} | values))
+
+
+def test_the_shapes_of_the_weights_are_known_without_it(composer):
+    named = {name: tuple(weight.shape) for name, weight in composer.state_dict().items()}
+    assert composer.config.shapes(VOCABULARY, SIZES) == named

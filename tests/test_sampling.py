@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from sonicrx_ml import compose, rules, sampling
 from sonicrx_ml.canonical import GRID
-from sonicrx_ml.dataset import SILENT, SOUNDS
-from sonicrx_ml.labels import CONDITIONS
+from sonicrx_ml.labels import CONDITIONS, SILENT, SOUNDS
 from sonicrx_ml.notes import read_midi
 from sonicrx_ml.palette import FAMILIES, PALETTE
 from sonicrx_ml.plan import plan
@@ -121,7 +120,9 @@ def allowed_slowly(prefix, laid, masked):
     if last == "Bar":
         return {f"TimeSig_{meter}"} if masked else names_of("TimeSig")
     if last == "Pitch":
-        return names_of("Duration")
+        return {
+            n for n in names_of("Duration") if not masked or affordable(n, prefix, laid, n_bars)
+        }
     family, position, pitch = None, -1, -1
     used: list[str | None] = []
     for name in bar:
@@ -182,11 +183,26 @@ def in_tune(pitch_class, prefix, laid, n_bars):
     asked = laid.targets["chromaticism"][n_bars - 1]
     if np.isnan(asked) or pitch_class not in outside:
         return True
+    return within_share(GRID, asked, outside, prefix)
+
+
+def within_share(length, asked, outside, prefix):
+    """Whether one more foreign note of a length keeps their share of the note time."""
     lengths = [(int(n.split("_")[1]) % 12, positions_of(prefix[i + 1]))
-               for i, n in enumerate(prefix) if n.startswith("Pitch")]  # fmt: skip
+               for i, n in enumerate(prefix[:-1]) if n.startswith("Pitch")]  # fmt: skip
     foreign = sum(length for pc, length in lengths if pc in outside)
     total = sum(length for _, length in lengths)
-    return foreign + GRID <= asked * (total + GRID)
+    return foreign + length <= asked * (total + length)
+
+
+def affordable(duration, prefix, laid, n_bars):
+    """A foreign note lasts a beat at most, or what its share has room for."""
+    asked = laid.targets["chromaticism"][n_bars - 1]
+    outside = {1, 3, 6, 8, 10} - ({8} if laid.mode == "minor" else set())
+    foreign = int(prefix[-1].split("_")[1]) % 12 in outside
+    if laid.mode is None or np.isnan(asked) or not foreign or positions_of(duration) <= GRID:
+        return True
+    return within_share(positions_of(duration), asked, outside, prefix)
 
 
 def positions_of(duration):

@@ -11,7 +11,7 @@ import symusic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonicrx_ml import canonical, etudes
+from sonicrx_ml import canonical, etudes, tokens
 from sonicrx_ml.canonical import DURATIONS, GRID, HIGHEST, LOWEST, METERS, Gridded
 from sonicrx_ml.notes import Meter, Notes, write_midi
 from sonicrx_ml.palette import FAMILIES
@@ -234,3 +234,7 @@ def test_malformed_vocabulary_is_refused(tmp_path: Path, text: str, message: str
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         Vocabulary.load(path)
+
+
+def test_the_fingerprint_is_of_the_vocabulary():
+    assert Vocabulary.build().fingerprint == tokens.FINGERPRINT
