@@ -1,6 +1,5 @@
 """Compose: `python scripts/sample.py goal=anxiety duration_s=120 key=D tempo=[84,60] n=2`."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,7 +33,7 @@ def main(cfg: SampleConfig) -> None:
         with console.status("rendering and judging"):
             track = produce(composition, bundle, cfg.sampling, cfg.engine, font, deep)
             if plan:
-                track = replace(track, manifest={**track.manifest, "listener": plan.record()})
+                track = track.made_for(plan)
             folder = track.save(out / composition.prescription.label)
         print(report.summary(track.report))
         print(f"track: {folder}")

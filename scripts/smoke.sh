@@ -38,7 +38,7 @@ step sample "$PYTHON" scripts/sample.py \
 step evaluate "$PYTHON" scripts/evaluate.py \
   checkpoint="$work/run/bundle" prepared="$work/prepared" out="$work/evaluation" limit=4 "~columns.best_of_4" players=false
 
-for file in track.mid track.flac report.html report.json manifest.json prescription.json; do
+for file in track.mid track.flac label.html report.html report.json manifest.json prescription.json; do
   test -s "$work"/tracks/*/"$file" || { echo "no $file" >&2; exit 1; }
 done
 test -s "$work/evaluation/results.json" || { echo "no results.json" >&2; exit 1; }

@@ -3,7 +3,7 @@
 `compose` writes notes (a whole batch in one pass), `produce` makes one of them heard and judged,
 `Track.save` leaves a folder:
 
-    track.mid, track.flac, prescription.json, report.json, report.html, manifest.json
+    track.mid, track.flac, prescription.json, report.json, report.html, label.html, manifest.json
 
 The manifest holds what is needed to make the same bytes again on the same machine.
 """
@@ -23,13 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from sonicrx_ml import __version__, attributes, audio, canonical, report
+from sonicrx_ml import __version__, attributes, audio, canonical, label, report
 from sonicrx_ml.acoustics import Curve
 from sonicrx_ml.audio import Sound
 from sonicrx_ml.canonical import Gridded
 from sonicrx_ml.checkpoint import Bundle, replace_folder
 from sonicrx_ml.conformance import deviation, judge
 from sonicrx_ml.expression import perform
+from sonicrx_ml.fitting import ListeningPlan
 from sonicrx_ml.goals import evidence, goal_names, prescribe
 from sonicrx_ml.mastering import Mastering, master
 from sonicrx_ml.notes import Notes, write_midi
@@ -61,6 +62,11 @@ class Track:
     mastering: Mastering
     report: Report
     manifest: Mapping[str, Any]
+    listening: ListeningPlan | None = None
+
+    def made_for(self, plan: ListeningPlan) -> Track:
+        """The same as the track of a listener: told on its pages, recorded in its manifest."""
+        return replace(self, listening=plan, manifest={**self.manifest, "listener": plan.record()})
 
     def save(self, folder: Path) -> Path:
         """Write the track's folder, whole or not at all; an older one of that name is replaced."""
@@ -95,6 +101,13 @@ class Track:
             "audio/mpeg",
             folder / "report.html",
             evidence=_evidence_mark(prescription),
+            listening=self.listening,
+        )
+        (folder / "label.html").write_text(
+            label.page(
+                prescription, self.report, self.composition.notes, self.manifest, self.listening
+            ),
+            encoding="utf-8",
         )
         preview.result().unlink()
 

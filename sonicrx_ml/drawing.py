@@ -22,6 +22,8 @@ from sonicrx_ml.verdicts import BarCurve, Report, Series, Verdict, phrase_means
 WIDTH, LEFT, RIGHT = 1000.0, 56.0, 984.0
 PANEL, GAP, HEADING = 96.0, 14.0, 22.0  # height of a curve, between panels, of a panel's title
 ROLL_LIMITS = (150.0, 300.0)  # height of the piano roll
+SMALL_ROLL = (60.0, 90.0)  # of the one that stands in print
+SMALL_TEXT = 14.0 / 12.0  # its letters are larger: 1000 units are the width of a sheet
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c7a00", "#808080")
 VELOCITY_TIERS = (0, 48, 72, 128)
 
@@ -100,6 +102,12 @@ def qualities(report: Report) -> str:
     return _svg(panels, report, seconds) if panels else ""
 
 
+def small_roll(notes: Notes) -> str:
+    """The piano roll as a low SVG element for a printed page."""
+    seconds = _seconds(None, notes)
+    return _svg([_roll(notes, seconds, SMALL_ROLL, SMALL_TEXT)], None, seconds)
+
+
 def clock(seconds: float) -> str:
     """Minutes and seconds."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
@@ -171,12 +179,17 @@ def _heading_text(title: str, x: float = LEFT) -> str:
     return f"<text class='title' x='{x:.0f}' y='12'>{escape(title)}</text>"
 
 
-def _roll(notes: Notes, seconds: float) -> Panel:
-    """Piano roll: one path per instrument and tier of velocity; louder is more opaque."""
+def _roll(
+    notes: Notes, seconds: float, limits: tuple[float, float] = ROLL_LIMITS, text: float = 1.0
+) -> Panel:
+    """Piano roll: one path per instrument and tier of velocity; louder is more opaque.
+
+    `limits` of the height; `text`: size of the letters, for the spaces between the names.
+    """
     pitched = notes.program != DRUMS
     shown = notes.pitch[pitched] if pitched.any() else notes.pitch
     low, high = float(shown.min(initial=127)) - 2, float(shown.max(initial=0)) + 2
-    row = float(np.clip((high - low) * 6.0, *ROLL_LIMITS)) / (high - low)
+    row = float(np.clip((high - low) * 6.0, *limits)) / (high - low)
     scale = Scale(low, high, HEADING + row * (high - low))
     octaves = np.arange(np.ceil(low / 12), np.floor(high / 12) + 1) * 12
     parts = [
@@ -194,7 +207,7 @@ def _roll(notes: Notes, seconds: float) -> Panel:
             f"<rect x='{legend:.0f}' y='2' width='11' height='11' rx='2' fill='{colour}'/>"
             f"{_heading_text(name, legend + 16)}"
         )
-        legend += 34 + 7.0 * len(name)
+        legend += (34 + 7.0 * len(name)) * text
     return Panel(scale.height, "".join(parts))
 
 

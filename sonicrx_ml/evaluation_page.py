@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import math
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -25,7 +25,8 @@ from sonicrx_ml.drawing import FIGURE_STYLE, clock, figures
 from sonicrx_ml.evaluation import Judged
 from sonicrx_ml.mastering import master
 from sonicrx_ml.notes import Notes, read_midi
-from sonicrx_ml.report import PAGE_STYLE, WORDING
+from sonicrx_ml.page import STYLE, frame, table
+from sonicrx_ml.report import WORDING
 from sonicrx_ml.statistics import Estimate
 
 #: Rows of the first table, by part.
@@ -40,7 +41,7 @@ HEADLINE = {
     "likeness": ("two-sample AUC",),
 }  # fmt: skip
 RANKS = ("best", "median", "worst")
-STYLE = """
+WIDER = """
 body{max-width:78rem}h3{margin:1.6rem 0 .3rem;font-size:1rem}
 .plot{background:#fff;border-radius:6px;padding:.5rem;margin:.5rem 0}
 .plot img{display:block;max-width:100%;height:auto;margin:auto}
@@ -79,7 +80,7 @@ def write(out: Path, players: bool = True) -> Path:
         f"<p class='note soft'>{escape(WORDING)}</p>",
     ]  # fmt: skip
     path = out / "results.html"
-    path.write_text(_page("\n".join(sections)), encoding="utf-8")
+    path.write_text(frame("Evaluation", "\n".join(sections), STYLE + WIDER), encoding="utf-8")
     return path
 
 
@@ -125,25 +126,6 @@ def extremes(judged: Sequence[Judged], players: bool, said: str = "rendering") -
 # ---------------------------------------------------------------- sections
 
 
-def _page(body: str) -> str:
-    """The policy in the head has a browser refuse whatever would leave the file."""
-    policy = "default-src 'none'; style-src 'unsafe-inline'; media-src data:; img-src data:"
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Evaluation</title>
-<style>{PAGE_STYLE}{STYLE}</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
-
-
 def _about(about: Mapping[str, Any]) -> str:
     told = " · ".join(f"{escape(name)} {escape(str(value))}" for name, value in about.items())
     return f"<p class='soft'>{told}</p>"
@@ -167,7 +149,7 @@ def _headline(parts: Mapping[str, Any]) -> str:
         tables.columns_note(columns),
         tables.PUBLISHED_NOTE,
     )
-    return f"<h2>Headline</h2>{_table(titles, rows)}{_small(' '.join(said))}<ol>{notes}</ol>"
+    return f"<h2>Headline</h2>{table(titles, rows)}{_small(' '.join(said))}<ol>{notes}</ol>"
 
 
 def _small(text: str) -> str:
@@ -195,15 +177,7 @@ def _nats(found: Mapping[str, Any]) -> str:
         for name, row in {"all": found["nats_per_note"], **found["by_source"]}.items()
     ]
     titles = ["source", *found["nats_per_note"], ""]
-    return f"<h2>Nats per note</h2>{_table(titles, rows)}{_small(tables.WORTH_NOTE)}"
-
-
-def _table(titles: Sequence[str], rows: Iterable[str]) -> str:
-    head = "".join(f"<th scope='col'>{escape(title)}</th>" for title in titles)
-    return (
-        f"<div class='scroll'><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    return f"<h2>Nats per note</h2>{table(titles, rows)}{_small(tables.WORTH_NOTE)}"
 
 
 def _cell(estimate: Estimate | None) -> str:
@@ -258,8 +232,8 @@ def _player(judged: Judged) -> str:
 
 def _every_figure(parts: Mapping[str, Any]) -> str:
     """The tidy table, folded away."""
-    table = _table(results.FIELDS, _tidy_rows(parts))
-    return f"<details><summary>Every figure</summary>{table}</details>"
+    every = table(results.FIELDS, _tidy_rows(parts))
+    return f"<details><summary>Every figure</summary>{every}</details>"
 
 
 def _tidy_rows(parts: Mapping[str, Any]) -> Iterator[str]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 import numpy as np
 
+from sonicrx_ml import page, personal
 from sonicrx_ml.drawing import FIGURE_STYLE, LEFT, RIGHT, WIDTH, clock, figures, qualities
+from sonicrx_ml.fitting import ListeningPlan
 from sonicrx_ml.notes import Notes
+from sonicrx_ml.page import shown
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.tolerances import LEAST_MOVED
 from sonicrx_ml.verdicts import RING_S, BarCurve, Report, Section, Verdict, phrase_means
@@ -25,34 +27,6 @@ WORDING = (
     "Wellness use; not a medical device; adjunct to care. "
     "Conformance says that the track is what was asked for, not that it works."
 )
-
-PAGE_STYLE = """
-:root{color-scheme:light dark;--ink:#1c2430;--soft:#5d6876;--line:#dfe4ea;--paper:#fff;
---card:#f6f8fa;--pass:#00629b;--fail:#b84a00}
-@media(prefers-color-scheme:dark){:root{--ink:#e8ecf1;--soft:#9aa6b4;--line:#333c47;
---paper:#14191f;--card:#1c232b;--pass:#56b4e9;--fail:#f0a35e}}
-*{box-sizing:border-box}
-body{margin:0 auto;padding:2rem 1.25rem 3rem;max-width:66rem;color:var(--ink);
-background:var(--paper);font:15px/1.5 system-ui,sans-serif}
-h1{font-size:1.5rem;margin:0}h2{font-size:1.05rem;margin:2rem 0 .5rem}
-p{margin:.3rem 0}.soft,small{color:var(--soft)}
-.score{font-size:1.15rem;margin:1rem 0 .2rem}.score b{font-size:1.9rem}
-.note{border-left:3px solid var(--line);padding:.1rem .8rem;margin:1rem 0}
-audio{width:100%;margin:1rem 0 0}
-.scroll{overflow-x:auto}.scroll svg{display:block;width:100%;min-width:640px;height:auto}
-.seek{cursor:pointer}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:.34rem .6rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-thead th{font-size:.8rem;color:var(--soft);font-weight:600}
-tbody th{font-weight:500;white-space:nowrap}
-td.verdict{white-space:nowrap;font-weight:600}
-.pass{color:var(--pass)}.fail{color:var(--fail)}
-tr.open,tr.open th{color:var(--soft)}tr.open td.verdict{font-weight:400}
-details{margin:1rem 0}summary{cursor:pointer;font-weight:600}
-.flag{display:block;color:var(--fail);white-space:normal;font-weight:400}
-pre{background:var(--card);padding:.8rem;border-radius:6px;overflow-x:auto}
-@media print{body{max-width:none;padding:0}audio,.head{display:none}}
-"""
 
 # The line that moves with the sound, and a click in a figure that seeks.
 SCRIPT = """
@@ -80,15 +54,18 @@ def write_html(
     path: Path | str,
     *,
     evidence: str | None = None,
+    listening: ListeningPlan | None = None,
 ) -> None:
     """Write the report as one self-contained page.
 
     notes : the piece as performed, None where there is none (a MIDI that could not be read).
     audio : the contents of a sound file of the type `mime` ("audio/flac"), None for no player.
     evidence : what is known about the goal, shown wherever the goal is.
+    listening : the plan of the listener it was made for; see `personal` for what is shown of it.
     """
     sections = [
         _heading(report, prescription, evidence),
+        _listener(listening) if listening else "",
         _player(audio, mime),
         _figures(report, notes),
         _table(report),
@@ -99,29 +76,11 @@ def write_html(
         f"<p class='note soft'>{escape(WORDING)}</p>",
         f"<script>{_script()}</script>" if audio is not None else "",
     ]
-    Path(path).write_text(_page(report.prescription_id, "\n".join(sections)), encoding="utf-8")
-
-
-def _page(title: str, body: str) -> str:
-    """The policy in the head has a browser refuse whatever would leave the file."""
-    policy = (
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-        "media-src data:; img-src data:"
+    title = f"Conformance report {report.prescription_id}"
+    whole = page.frame(
+        title, "\n".join(sections), page.STYLE + FIGURE_STYLE, script=audio is not None
     )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Conformance report {escape(title)}</title>
-<style>{PAGE_STYLE}{FIGURE_STYLE}</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
+    Path(path).write_text(whole, encoding="utf-8")
 
 
 def _script() -> str:
@@ -145,6 +104,30 @@ def _heading(report: Report, prescription: Prescription, evidence: str | None) -
             f"met <span class='soft'>({report.score:.0%})</span></p>"
         )
     return "\n".join(lines)
+
+
+def _listener(plan: ListeningPlan) -> str:
+    """Warnings, the override, and what was changed for the listener."""
+    warnings = "".join(f"<li>⚠ {escape(warning)}</li>" for warning in plan.warnings)
+    allowed = plan.override
+    let_pass = (
+        f"<p>Let pass the screen by {escape(f'{allowed.who}: {allowed.why}')}</p>"
+        if allowed
+        else ""
+    )
+    rows = [
+        f"<tr><th scope='row'>{escape(change.control)}</th>"
+        f"<td>{escape(personal.told(change.before))}</td>"
+        f"<td>{escape(personal.told(change.after))}</td><td>{escape(change.reason)}</td>"
+        f"<td>{escape('; '.join((change.strength, *change.citations)))}</td></tr>"
+        for change in personal.changes(plan)
+    ]
+    names = ("control", "preset", "for the listener", "why", "evidence")
+    changed = page.table(names, rows) if rows else "<p>Nothing differs from the goal's preset.</p>"
+    return (
+        f"<h2>For listener {escape(plan.listener)}</h2><ul class='warnings'>{warnings}</ul>"
+        f"{let_pass}{changed}"
+    )
 
 
 def _player(audio: bytes | None, mime: str) -> str:
@@ -192,21 +175,14 @@ def _verdicts(report: Report, section: Section) -> str:
     names = ("attribute", "measured on", "asked", "realised", "off by", "allowed", "verdict")
     rows = []
     for verdict in (v for v in report.verdicts if v.section == section):
-        attribute, *cells, outcome = (escape(cell) for cell in _cells(report, verdict))
+        attribute, *figures_of, outcome = (escape(cell) for cell in cells(report, verdict))
         style = "" if verdict.verdict in ("pass", "fail") else " class='open'"
         rows.append(
             f"<tr{style}><th scope='row'>{attribute}{_flag(verdict)}</th>"
-            + "".join(f"<td>{cell}</td>" for cell in cells)
+            + "".join(f"<td>{cell}</td>" for cell in figures_of)
             + f"<td class='verdict {verdict.verdict.split()[0]}'>{outcome}</td></tr>"
         )
-    return _grid(names, rows)
-
-
-def _grid(names: Sequence[str], rows: Sequence[str]) -> str:
-    head = "".join(f"<th scope='col'>{name}</th>" for name in names)
-    body = "\n".join(rows)
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f"<div class='scroll'>{table}</div>" if rows else ""
+    return page.table(names, rows) if rows else ""
 
 
 def _flag(verdict: Verdict) -> str:
@@ -226,7 +202,7 @@ def _sounds(report: Report) -> str:
     ]
     if not rows:
         return ""
-    table = _grid(("quality", "measured on", "figure", "of the music", "how"), rows)
+    table = page.table(("quality", "measured on", "figure", "of the music", "how"), rows)
     drawn = qualities(report)
     curves = f"<details><summary>Over time</summary><div class='scroll'>{drawn}</div></details>"
     return (
@@ -272,22 +248,26 @@ def summary(report: Report) -> str:
     rows: list[tuple[str, ...]] = [
         ("attribute", "on", "asked", "realised", "off by", "allowed", "verdict")
     ]
-    rows += [_cells(report, v) for v in report.verdicts if v.verdict in ("pass", "fail")]
+    rows += [cells(report, v) for v in report.verdicts if v.verdict in ("pass", "fail")]
     flagged = [v for v in report.verdicts if v.flag and v.section != "sound"]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     lines = [
         "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[6]])
         for row in rows
     ]
-    met = f"{len(report.met)} of {len(report.asked)} asked attributes met ({report.score:.0%})"
     lines += [f"! {v.attribute} ({v.where}): {v.flag}" for v in flagged]
-    return "\n".join([*lines, f"Not judged: {report.failure}" if report.failure else met])
+    return "\n".join([*lines, f"Not judged: {report.failure}" if report.failure else met(report)])
 
 
-def _cells(report: Report, verdict: Verdict) -> tuple[str, ...]:
-    """The seven cells of a row, as text."""
+def met(report: Report) -> str:
+    """The score in words."""
+    return f"{len(report.met)} of {len(report.asked)} asked attributes met ({report.score:.0%})"
+
+
+def cells(report: Report, verdict: Verdict) -> tuple[str, ...]:
+    """A row as text: attribute, where, asked, realised, off by, allowed, verdict."""
     curve = report.curve(verdict.attribute, verdict.where)
-    asked = _ends(curve)[0] if curve else _shown(verdict.asked)
+    asked = _ends(curve)[0] if curve else shown(verdict.asked)
     asked = asked + _unit(verdict) * (verdict.asked is not None)
     if verdict.verdict == "not asked" and verdict.asked is not None:
         asked = f"({asked})"
@@ -312,7 +292,7 @@ def _realised(report: Report, verdict: Verdict) -> str:
     if verdict.realised is None:
         return "–"
     curve = report.curve(verdict.attribute, verdict.where)
-    text = (_ends(curve)[1] if curve else _shown(verdict.realised)) + _unit(verdict)
+    text = (_ends(curve)[1] if curve else shown(verdict.realised)) + _unit(verdict)
     level = verdict.playback_db_spl
     return text if level is None else f"{text} at {level:g} dB SPL"
 
@@ -323,14 +303,14 @@ def _ends(curve: BarCurve) -> tuple[str, str]:
     told = np.isfinite(asked)
     real = phrase_means(np.array(curve.realised, dtype=float), curve.phrase)
     real = real[np.isfinite(real)]
-    mean = _shown(float(real.mean())) if len(real) else "–"
+    mean = shown(float(real.mean())) if len(real) else "–"
     if not told.any() or np.ptp(asked[told]) < 0.01 * np.abs(asked[told]).max():
-        return (_shown(float(asked[told].mean())) if told.any() else "–"), mean
+        return (shown(float(asked[told].mean())) if told.any() else "–"), mean
     steps = np.diff(asked[told])
     if (steps <= 1e-6).all() or (steps >= -1e-6).all():
-        ends = [f"{_shown(v[0])} → {_shown(v[-1])}" for v in (asked[told], real) if len(v)]
+        ends = [f"{shown(v[0])} → {shown(v[-1])}" for v in (asked[told], real) if len(v)]
     else:
-        ends = [f"{_shown(v.min())} to {_shown(v.max())}" for v in (asked[told], real) if len(v)]
+        ends = [f"{shown(v.min())} to {shown(v.max())}" for v in (asked[told], real) if len(v)]
     return ends[0], ends[1] if len(real) else "–"
 
 
@@ -342,8 +322,8 @@ def _off(verdict: Verdict) -> str:
     if verdict.rule == "same set":
         return f"F1 {1 - verdict.error:.2f}"
     if verdict.rule in ("at most", "at least"):
-        return "–" if verdict.error <= 0 else _shown(verdict.error)
-    off = _shown(verdict.error) + (" %" if verdict.rule == "within %" else "")
+        return "–" if verdict.error <= 0 else shown(verdict.error)
+    off = shown(verdict.error) + (" %" if verdict.rule == "within %" else "")
     return off if verdict.moved is None else f"{off}, moves {verdict.moved:.0%}"
 
 
@@ -363,14 +343,3 @@ def _allowed(verdict: Verdict) -> str:
         case "rings on", _, tolerance:
             return f"− {tolerance:g}, + {tolerance + RING_S:g}"
     return "exact"
-
-
-def _shown(value: float | str | None) -> str:
-    """A number with as many digits as matter to a reader."""
-    if value is None:
-        return "–"
-    if isinstance(value, str):
-        return value
-    digits = 1 if abs(value) >= 10 else 2
-    text = f"{value + 0.0:.{digits}f}".rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text

@@ -13,14 +13,18 @@ import pytest
 
 from sonicrx_ml import audio, compose, rules
 from sonicrx_ml.conformance import judge
+from sonicrx_ml.fitting import prescribe_for
 from sonicrx_ml.goals import prescribe
+from sonicrx_ml.listener import Listener
 from sonicrx_ml.notes import read_midi
 from sonicrx_ml.prescription import Prescription, vocabulary
 from sonicrx_ml.sampling import SamplingConfig
+from sonicrx_ml.screening import items
 from sonicrx_ml.verdicts import Report
 
 FILES = {
-    "track.mid", "track.flac", "prescription.json", "report.json", "report.html", "manifest.json",
+    "track.mid", "track.flac", "prescription.json", "report.json", "report.html", "label.html",
+    "manifest.json",
 }  # fmt: skip
 ASKED = {"duration_s": 12, "goal": "anxiety", "instruments": ["piano", "flute"], "seed": 3}
 
@@ -133,6 +137,17 @@ def test_the_report_carries_the_goal_s_evidence(track, saved):
     strength = mark.partition(":")[0]
     assert strength in (saved / "report.html").read_text()
     assert compose._evidence_mark(Prescription(duration_s=20)) is None
+
+
+def test_a_track_of_a_listener_says_so_on_its_pages(track, tmp_path):
+    who = Listener(id="P07", screening=dict.fromkeys(items(), False))
+    plan = prescribe_for(who, "anxiety", 12)
+    folder = track.made_for(plan).save(tmp_path / "mine")
+    assert json.loads((folder / "manifest.json").read_text())["listener"] == plan.record()
+    for name in ("label.html", "report.html"):
+        assert "listener P07" in (folder / name).read_text()
+    anybody = track.save(tmp_path / "anybody")
+    assert "listener" not in json.loads((anybody / "manifest.json").read_text())
 
 
 def test_a_goal_of_one_s_own_is_kept_and_claims_nothing():

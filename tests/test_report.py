@@ -14,8 +14,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from sonicrx_ml import claims, screening
 from sonicrx_ml.conformance import judge
-from sonicrx_ml.drawing import picture, ticks
+from sonicrx_ml.drawing import picture, small_roll, ticks
+from sonicrx_ml.fitting import prescribe_for
+from sonicrx_ml.listener import Listener
 from sonicrx_ml.notes import Notes, TempoMap, write_midi
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.report import WORDING, summary, write_html
@@ -116,6 +119,24 @@ def test_the_page_says_goal_evidence_score_and_what_it_does_not_claim(tmp_path, 
     assert "prefers-color-scheme:dark" in text
 
 
+def test_the_page_of_a_listener_warns_and_says_what_changed(tmp_path, report):
+    answers = {name: name == "hyperacusis" for name in screening.items()}
+    who = Listener(id="P07", heart_rate=137, dislikes=("harp",), screening=answers)
+    plan = prescribe_for(who, "anxiety", 300, override="Dr B: <stays>")
+    write_html(report, ASKED, NOTES, None, "", tmp_path / "r.html", listening=plan)
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    parsed(text)
+    told = text.partition("For listener P07")[2].partition("Asked against")[0]
+    for warning in plan.warnings:
+        assert f"<li>⚠ {warning}</li>" in told
+    assert "Let pass the screen by Dr B: &lt;stays&gt;" in told
+    assert "<th scope='row'>tempo</th><td>84 → 60</td><td>100 → 60</td>" in told
+    for fact in ("137", "disliked", "hyperacusis"):
+        assert fact not in text
+    assert claims.forbidden(unescape(told)) == []
+    assert "For listener" not in page(tmp_path, report)
+
+
 def test_every_verdict_has_a_sign_and_a_word(tmp_path, report):
     text = page(tmp_path, report)
     cells = re.findall(r"<td class='verdict [a-z]+'>(.*?)</td>", text)
@@ -173,6 +194,15 @@ def test_a_piano_roll_needs_no_report():
     root = ElementTree.fromstring(picture(NOTES))
     titles = [str(text.text) for text in root.iter(f"{SVG}text") if text.get("class") == "title"]
     assert titles == ["piano", "harp"]
+
+
+def test_the_roll_for_print_is_low_and_has_every_note():
+    drawn = ElementTree.fromstring(small_roll(NOTES))
+    heights = [float(str(root.get("viewBox")).split()[3])
+               for root in (drawn, ElementTree.fromstring(picture(NOTES)))]  # fmt: skip
+    assert heights[0] < 160 < heights[1]
+    strokes = [str(p.get("d")) for g in drawn.iter("g") if g.get("class") == "notes" for p in g]
+    assert "".join(strokes).count("M") == len(NOTES)
 
 
 def test_the_summary_lists_what_was_asked_and_the_limits(report):

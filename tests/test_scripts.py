@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
+import shutil
 import sys
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -168,10 +171,31 @@ def test_a_track_for_a_listener_says_why_and_keeps_the_pseudonym_only(
     ]  # fmt: skip
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["listener"] == {"id": "P07", "override": {"who": "Dr B", "why": "stays"}}
-    for name in ("manifest.json", "report.json", "prescription.json"):
+    for name in ("report.html", "label.html"):
         text = (folder / name).read_text()
+        assert "Only with a clinician present." in text
+        assert "Let pass" in text
+        assert "Dr B: stays" in text
+        assert "cello, piano" in text
+    for path in folder.glob("*.[jh]*"):
+        text = path.read_text()
         assert "mania" not in text
         assert "harp" not in text
+
+
+def test_the_command_on_the_label_gives_the_same_notes(run, bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "load", lambda folder: bundle)
+    given = ["goal=grief", "duration_s=12", "key=D", "sampling.guidance=2", "sampling.best_of=2"]
+    run("sample.py", *given, "out=first")
+    (first,) = (tmp_path / "first").iterdir()
+    shutil.copy(first / "prescription.json", tmp_path)
+    label = unescape((first / "label.html").read_text())
+    command = re.search("<code>python scripts/sample.py (.*?)</code>", label)
+    assert command is not None
+    run("sample.py", *command[1].split(), "out=again")
+    (again,) = (tmp_path / "again").iterdir()
+    assert (again / "track.mid").read_bytes() == (first / "track.mid").read_bytes()
+    assert (again / "label.html").read_bytes() == (first / "label.html").read_bytes()
 
 
 def test_sample_leaves_a_track_and_a_table(run, bundle, tmp_path, monkeypatch, capsys):

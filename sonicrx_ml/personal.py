@@ -1,0 +1,60 @@
+"""What a page may say of a listener: the pseudonym, warnings, what was changed, who allowed it.
+
+A page travels further than a profile. The reasons of a `ListeningPlan` quote the profile (a heart
+rate, a dislike, an answer to the screen), for whoever has it before them; a page has these general
+ones in their place, and of several changes to a control only the first and the last value.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+from sonicrx_ml.curve import Curve
+from sonicrx_ml.fitting import Change, ListeningPlan
+from sonicrx_ml.page import shown
+
+#: Why a control differs from the preset, without a fact of the person.
+REASONS = {
+    "tempo": "from the listener's own pace",
+    "density": "as many notes a beat as before",
+    "energy": "the same loudness and articulation at this pace",
+    "mode": "valence is never forced",
+    "instruments": "without what must not sound; what is liked leads",
+    "playback_db_spl": "no louder than is safe",
+}
+MOST_LEVELS = 4  # of a curve that are told one by one
+
+
+def changes(plan: ListeningPlan) -> tuple[Change, ...]:
+    """One change for each control that differs, with a general reason, all marks and sources."""
+    found: dict[str, Change] = {}
+    for change in plan.changes:
+        name, first = change.control, found.get(change.control, change)
+        found[name] = replace(
+            change,
+            before=first.before,
+            reason=REASONS[name],
+            strength="/".join(dict.fromkeys([*first.strength.split("/"), change.strength])),
+            citations=tuple(dict.fromkeys([*first.citations, *change.citations])),
+        )
+    return tuple(found.values())
+
+
+def told(value: Any) -> str:
+    """A control's value in words; an open one is "open"."""
+    if value is None:
+        return "open"
+    if isinstance(value, tuple):
+        return ", ".join(name.replace("_", " ") for name in value)
+    return _levels(value) if isinstance(value, Curve) else shown(value)
+
+
+def _levels(curve: Curve) -> str:
+    """Its levels in order, or the range of a curve of many."""
+    levels = [level for _, level in curve.points]
+    turns = [name for name, _ in itertools.groupby(map(shown, levels))]
+    if len(turns) <= MOST_LEVELS:
+        return " → ".join(turns)
+    return f"{shown(min(levels))} to {shown(max(levels))}"
