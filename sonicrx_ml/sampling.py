@@ -18,6 +18,7 @@ from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.dataset import SILENT, SOUNDS, remaining_bucket
 from sonicrx_ml.inference import Decoder
 from sonicrx_ml.labels import FREE
+from sonicrx_ml.anchoring import anchored
 from sonicrx_ml.pacing import wishes_for
 from sonicrx_ml.plan import PHRASE, BarPlan
 from sonicrx_ml.tokens import BAR, DURATION, EOS, METER, PAD, Ids, Vocabulary, decode
@@ -116,7 +117,8 @@ class _Takes:
         self.vocabulary, self.config = bundle.vocabulary, config
         self.count = config.best_of
         laid = [plan for plan in plans for _ in range(self.count)]
-        self.rules = rules.rules_for(laid, self.vocabulary)[: None if config.masked else 1]
+        held = rules.rules_for(laid, self.vocabulary)
+        self.rules = anchored(held, laid) if config.masked else held[:1]
         self.wishes = wishes_for(laid) if config.masked and config.paced else []
         self.state = rules.State(len(laid), self.vocabulary)
         self.network = _Network(bundle.decoder, _conditions(bundle, laid), config.guidance)
