@@ -134,7 +134,8 @@ class Anchor:
         """(B, V): tokens with which the motif goes on."""
         kind_V, value_V = state.kind_V, state.value_V
         now = due.pending & ~others_first
-        onset = (~due.pending)[:, None] & (value_V == due.following[:, None])
+        more = ~due.pending & (due.following < self.positions)
+        onset = more[:, None] & (value_V == due.following[:, None])
         program = (now & ~due.leads)[:, None] & (value_V == self.lead[:, None])
         pitch = (now & due.leads)[:, None] & (value_V == due.here[:, None])
         own_BV: Flags = _by_kind(kind_V, {POSITION: onset, PROGRAM: program, PITCH: pitch}, False)

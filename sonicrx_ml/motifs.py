@@ -28,7 +28,7 @@ COMPOUND = ((2 / 3, 1 / 3, 2 / 3, 1 / 3), (1, 2 / 3, 1 / 3), (2 / 3, 1 / 3, 1), 
 "Lengths of the notes of a bar, felt beats."
 LOW, HIGH = -2, 5  # degrees: an octave from the leading tone below the tonic to the sixth above
 MOVES = ((1, 0.36), (-1, 0.36), (2, 0.09), (-2, 0.09), (0, 0.06), (3, 0.02), (-3, 0.02))
-LEAST_NOTES, LEAST_DEGREES = 8, 4  # of a composed motif
+LEAST_NOTES, LEAST_SPAN = 8, 5  # notes, and steps of the scale, of a composed motif
 LARGEST_LEAP = 12  # semitones between notes of a top line that can be sung
 
 
@@ -46,7 +46,7 @@ def composed(seed: int, mode: str = "major", meter: str = "4/4", bars: int = BAR
     while True:
         lengths = _rhythm(rng, meter, bars)
         degrees = _line(rng, len(lengths))
-        if len(degrees) >= LEAST_NOTES and len(set(degrees)) >= LEAST_DEGREES:
+        if len(degrees) >= LEAST_NOTES and np.ptp(degrees) >= LEAST_SPAN:
             break
     return Motif(
         mode=mode,
