@@ -134,9 +134,11 @@ class Motif:
             except ValueError:
                 raise ValueError(f"anchor {value!r}; legal is the JSON of a motif") from None
         names = [field.name for field in fields(cls)]
-        if not isinstance(value, Mapping) or set(value) != set(names):
-            given = ", ".join(map(str, value)) if isinstance(value, Mapping) else repr(value)
-            _refuse(f"with {given}", f"an object of {', '.join(names)}")
+        legal = f"legal is an object of {', '.join(names)}"
+        if not isinstance(value, Mapping):
+            raise ValueError(f"anchor {value!r}; {legal}")
+        if set(value) != set(names):
+            raise ValueError(f"anchor with {', '.join(map(str, value))}; {legal}")
         return cls(**value)
 
 

@@ -126,8 +126,7 @@ class Anchor:
             midway=midway,
             below=of_bar(self.below_BK, state.bar),
             room=of_bar(self.room_BK, state.bar),
-            urgent=(left > 0)
-            & (state.bar_tokens + TOKENS_PER_NOTE * left >= rules.TOKENS_PER_BAR),
+            urgent=(left > 0) & (state.bar_tokens + TOKENS_PER_NOTE * left >= rules.TOKENS_PER_BAR),
         )
 
     def _own(self, state: State, due: _Due, others_first: Flags) -> Flags:

@@ -164,7 +164,9 @@ def load(path: Path | str) -> Motif:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m sonicrx_ml.motifs", description="store a motif")
+    parser = argparse.ArgumentParser(
+        prog="python -m sonicrx_ml.motifs", description="store a motif"
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--seed", type=int, help="compose the motif of this seed")
     source.add_argument("--midi", type=Path, help="read the top line of this file")

@@ -363,11 +363,7 @@ class Prescription:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; open controls are left out."""
         values = {name: getattr(self, name) for name in CONTROLS}
-        return {
-            name: _plain(value)
-            for name, value in values.items()
-            if value is not None
-        }
+        return {name: _plain(value) for name, value in values.items() if value is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Prescription:

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonicrx_ml import rules
+from sonicrx_ml.anchoring import anchored
 from sonicrx_ml.canonical import Gridded
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.dataset import SILENT, SOUNDS, remaining_bucket
 from sonicrx_ml.inference import Decoder
 from sonicrx_ml.labels import FREE
-from sonicrx_ml.anchoring import anchored
 from sonicrx_ml.pacing import wishes_for
 from sonicrx_ml.plan import PHRASE, BarPlan
 from sonicrx_ml.tokens import BAR, DURATION, EOS, METER, PAD, Ids, Vocabulary, decode

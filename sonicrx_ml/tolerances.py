@@ -219,8 +219,8 @@ TOLERANCES: tuple[Tolerance, ...] = (
               "error is 1 - F1; [E] exact, since dislikes are part of a prescription"),
     Tolerance("anchor", "notes", "places", "within", 0.0, "anchor",
               lambda case: float(len(case.plan.anchors)) or None, lambda case: case.anchors_found,
-              "asked places, within half a felt beat, at which one instrument plays the motif above "
-              "whatever else it plays: the same intervals, inter-onset intervals within a factor of "
+              "asked places, to half a felt beat, where one instrument plays the motif above all "
+              "else that it plays: the same intervals, inter-onset intervals within a factor of "
               "1.4 of their share of the whole [E]"),
     Tolerance("longest silence", "notes", "bars", "at most", 0.0, None,
               lambda case: LONGEST_SILENCE, lambda case: case.longest_silence,

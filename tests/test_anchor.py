@@ -18,13 +18,14 @@ from sonicrx_ml.conformance import judge
 from sonicrx_ml.expression import perform
 from sonicrx_ml.notes import Meter, Notes, TempoMap, write_midi
 from sonicrx_ml.pacing import wishes_for
-from sonicrx_ml.palette import FAMILIES, PALETTE
-from sonicrx_ml.plan import RANGES, plan
+from sonicrx_ml.palette import FAMILIES, PALETTE, RANGES
+from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import METERS, MODES, TONICS, Prescription
 from sonicrx_ml.tokens import Vocabulary, decode
 
 VOCABULARY = Vocabulary.build()
-# Beethoven, opus 125, the first phrase of the hymn: mi mi fa sol, sol fa mi re, do do re mi, mi re re
+COMMON = (Meter(0.0, 4, 4),)
+# Beethoven, opus 125, the first phrase of the hymn
 JOY = Motif(
     mode="major",
     meter="4/4",
@@ -43,7 +44,7 @@ def melody(motif, tonic=60, mode=None, meter="4/4", at=0.0, program=0):
     return columns(onset + at, length, pitch, program, (Meter(0.0, numerator, denominator),))
 
 
-def columns(onset, length, pitch, program=0, meters=(Meter(0.0, 4, 4),)):
+def columns(onset, length, pitch, program=0, meters=COMMON):
     full = np.full(len(onset), program)
     return Notes(np.asarray(onset, float), np.asarray(length, float), np.asarray(pitch),
                  np.full(len(onset), 64), full, meters)  # fmt: skip
@@ -235,7 +236,7 @@ def test_a_time_after_the_music_is_refused():
 
 
 def test_places_are_on_bars_apart_and_before_the_last():
-    seconds = 2.0 * np.arange(21)  # 20 bars of 2 s
+    seconds = np.arange(0.0, 42.0, 2.0)  # 20 bars of 2 s
     assert anchor.first_bars((0.0, 0.5, 1.0), seconds, 4).tolist() == [0, 10, 15]
     assert anchor.first_bars((0.0, 17.0, 1.0), seconds, 4).tolist() == [0, 8, 15]
     assert anchor.first_bars((0.0, 0.01, 0.02), seconds, 6).tolist() == [0, 6, 12]
@@ -289,7 +290,7 @@ def prescriptions(draw):
 def drawn_at_random(laid, rng):
     """A stream whose kinds of token are drawn in equal shares, under rules and wishes."""
     held, wishes = anchored(rules.rules_for([laid], VOCABULARY), [laid]), wishes_for([laid])
-    state, ids = rules.State(1, VOCABULARY), []
+    state, ids = rules.State(1, VOCABULARY), list[int]()
     while not ids or VOCABULARY.names[ids[-1]] != "EOS_None":
         allowed = np.logical_and.reduce([rule.allowed(state)[0] for rule in held])
         assert allowed.any(), [VOCABULARY.names[i] for i in ids[-12:]]
@@ -335,7 +336,7 @@ def test_without_an_anchor_the_rules_are_those_of_before():
 
 def test_a_track_without_its_motif_fails_and_one_not_asked_is_not_judged():
     other = motifs.composed(5)
-    plain = Prescription(duration_s=40, tempo=100)
+    plain = Prescription.from_dict({"duration_s": 40, "tempo": 100})
     midi = write_midi(melody(other))
     assert judge(plain, midi).row("anchor").verdict == "not asked"
     wanted = dataclasses.replace(plain, anchor=JOY, anchor_at=(0.0,))
