@@ -188,7 +188,7 @@ def test_duration_is_required():
 def test_the_ends_of_every_range_are_legal(name: str):
     control = CONTROLS[name]
     for value in control.legal or (control.low, control.high):
-        if control.kind == "name":
+        if control.kind in ("name", "motif", "times"):
             continue
         asked = {"duration_s": 200} | {name: int(value) if name == "seed" else value}
         assert getattr(Prescription.from_dict(asked), name) is not None
