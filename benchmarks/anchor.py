@@ -43,7 +43,7 @@ STRANGERS = 20
 
 
 def prescriptions(seconds: float, listeners: int) -> list[Prescription]:
-    """So many listeners a goal; goals, meters, modes, keys and palettes run through independently."""
+    """So many listeners a goal; goals, meters, modes, keys and palettes run through apart."""
     found = []
     for number, goal in enumerate(goal_names() * listeners):
         motif = composed(number, MODES[number % 2], list(BEATS)[(number // 2) % 4])
