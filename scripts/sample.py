@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
-from sonicrx_ml import checkpoint, report
+from sonicrx_ml import checkpoint, motifs, report
 from sonicrx_ml.compose import check, compose, produce
 from sonicrx_ml.config import SampleConfig, entry
 from sonicrx_ml.fitting import ListeningPlan, prescribe_for
@@ -72,6 +72,8 @@ def personal(cfg: SampleConfig) -> ListeningPlan | None:
 
 def controls(cfg: SampleConfig) -> dict[str, Any]:
     values: dict[str, Any] = {name: getattr(cfg, name) for name in CONTROLS}
+    if isinstance(cfg.anchor, str):
+        values["anchor"] = motifs.load(cfg.anchor).to_dict()
     return {name: value for name, value in values.items() if value is not None}
 
 

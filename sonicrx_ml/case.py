@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sonicrx_ml import acoustics, attributes, emotion, keys, pulse
+from sonicrx_ml import acoustics, anchor, attributes, emotion, keys, pulse
 from sonicrx_ml.consonance import Consonance, consonance
 from sonicrx_ml.entrainment import TempoChange, tempo_change
 from sonicrx_ml.heard import Heard
@@ -113,6 +113,19 @@ class Case:
             "dynamics": dynamics,
             "energy": energy,
         }
+
+    @functools.cached_property
+    def anchors_found(self) -> float | None:
+        """Asked places at which the anchor sounds, within half a beat; None where none is asked."""
+        motif, quarters = self.prescription.anchor, self.plan.bars.meters[0].felt_beat
+        if motif is None:
+            return None
+        found = self.notes.tempo.seconds(anchor.find(motif, self.notes))
+        beats = np.append(np.arange(0.0, self.plan.end_quarters, quarters), self.plan.end_quarters)
+        heard = np.interp(found, self.plan.tempo.seconds(beats), beats)
+        starts = np.array([place.onset[0] for place in self.plan.anchors])
+        near = np.abs(heard - starts[:, None]) <= quarters / 2
+        return float(near.any(axis=1).sum())
 
     @functools.cached_property
     def longest_silence(self) -> float:

@@ -26,6 +26,22 @@ FAMILIES: dict[str, int] = {
     "pad": 89,
 }
 
+#: Where a melody sounds well on each family, MIDI pitch [E]; a motif's two octaves fit in.
+RANGES: dict[str, tuple[int, int]] = {
+    "piano": (36, 96),
+    "bells": (60, 96),
+    "organ": (36, 84),
+    "guitar": (40, 76),
+    "bass": (28, 64),
+    "strings": (40, 88),
+    "harp": (36, 91),
+    "voice": (43, 79),
+    "brass": (41, 77),
+    "reed": (50, 86),
+    "flute": (60, 96),
+    "pad": (36, 84),
+}
+
 #: Palette name -> (General MIDI program, family).
 PALETTE: dict[str, tuple[int, str]] = {
     "piano": (0, "piano"),

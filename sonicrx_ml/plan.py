@@ -11,17 +11,17 @@ Units: quarters on the page, seconds in the ear, felt BPM (see `notes`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonicrx_ml import emotion
+from sonicrx_ml import anchor, emotion
 from sonicrx_ml.breathing import Breath, bars_per_breath
 from sonicrx_ml.curve import Curve
 from sonicrx_ml.notes import Bars, Meter, TempoMap
-from sonicrx_ml.palette import PALETTE
+from sonicrx_ml.palette import PALETTE, RANGES
 from sonicrx_ml.prescription import (
     CONTROLS,
     OPEN_INSTRUMENTS,
@@ -33,6 +33,7 @@ from sonicrx_ml.prescription import (
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_HOME = {mode: TONICS.index(tonic) for mode, tonic in (("major", "C"), ("minor", "A"))}
 PHRASE = 4  # bars in which the same instruments play
 
 #: Names of the per-bar targets, in order.
@@ -45,6 +46,21 @@ TARGETS = (
     "chromaticism",
     "energy",
 )
+
+
+LIFT = 5  # semitones of a motif's middle above the asked mean pitch: it is the top voice [E]
+OPEN_REGISTER = 65.0  # MIDI pitch, where the register is open [E]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Anchored:
+    """One place where the anchor sounds: its notes, canonical as the piece is composed."""
+
+    onset: Floats
+    "Quarters from the start of the piece; not rounded to a grid."
+    length: Floats
+    "Quarters."
+    pitch: Ints
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -82,6 +98,8 @@ class BarPlan:
     "Targets, and mode, meter and instruments, that were filled in here rather than asked."
     breath: Breath | None = None
     "The swell of the loudness that is asked for."
+    anchors: tuple[Anchored, ...] = ()
+    "Places of the anchor, in order; the leading family plays it."
 
     def __len__(self) -> int:
         return len(self.bars)
@@ -122,7 +140,41 @@ def plan(prescription: Prescription) -> BarPlan:
         loudness_db=loudness,
         derived=frozenset(derived),
         breath=breath,
+        anchors=_anchors(prescription, bars, seconds, (transposition, mode), targets, chosen),
     )
+
+
+def _anchors(
+    prescription: Prescription,
+    bars: Bars,
+    seconds: Floats,
+    key: tuple[int, str | None],
+    targets: Mapping[str, Floats],
+    chosen: Sequence[tuple[int, str]],
+) -> tuple[Anchored, ...]:
+    """The motif at its bars, in the octave that suits the asked register and the instrument."""
+    motif, at = prescription.anchor, prescription.anchor_shares
+    if motif is None:
+        return ()
+    meter, (transposition, mode) = str(bars.meters[0]), key
+    onset, length = motif.times(meter)
+    pitch = motif.semitones(mode or motif.mode) + _HOME[mode or motif.mode]
+    each, (_, family) = motif.bars_in(meter), chosen[0]
+    found = []
+    for first in anchor.first_bars(at, seconds, each):
+        asked = targets["register"][first : first + each].mean()
+        wanted = OPEN_REGISTER - transposition if np.isnan(asked) else asked
+        octave = _octave(pitch, wanted + LIFT, np.array(RANGES[family]) - transposition)
+        found.append(Anchored(bars.edges[first] + onset, length, pitch + 12 * octave))
+    return tuple(found)
+
+
+def _octave(pitch: Ints, wanted: float, legal: Ints) -> int:
+    """Octaves to move by: within what is legal, the nearest to the wanted middle pitch."""
+    octaves = np.arange(11)
+    low, high = (edge + 12 * octaves for edge in (pitch.min(), pitch.max()))
+    outside = np.maximum(legal[0] - low, 0) + np.maximum(high - legal[1], 0)
+    return int(np.argmin(1000 * outside + np.abs((low + high) / 2 - wanted)))
 
 
 def phrase_of(prescription: Prescription, breath: Breath | None) -> int:
@@ -154,8 +206,7 @@ def _grid(prescription: Prescription) -> tuple[Bars, TempoMap, Floats, float]:
     numerator, denominator = (int(n) for n in (prescription.meter or OPEN_METER).split("/"))
     meter = Meter(0.0, numerator, denominator)
     total = prescription.felt_beats
-    per_bar = prescription.felt_beats_per_bar
-    count = int(np.floor(total / per_bar + 0.5))
+    per_bar, count = prescription.felt_beats_per_bar, prescription.bars
     beats = np.append(np.arange(np.ceil(total - 1e-6)), total)
     times = _beat_seconds(prescription, beats)
     bpm = 60.0 * np.diff(beats) / np.diff(times)
@@ -178,8 +229,7 @@ def _transposition(prescription: Prescription) -> tuple[int, str | None]:
     if prescription.key is None:
         return 0, prescription.mode
     mode = prescription.mode or "major"
-    home = TONICS.index("C" if mode == "major" else "A")
-    return (TONICS.index(prescription.key) - home + 6) % 12 - 6, mode
+    return (TONICS.index(prescription.key) - _HOME[mode] + 6) % 12 - 6, mode
 
 
 def _asked(prescription: Prescription, edges: Floats) -> dict[str, Floats]:

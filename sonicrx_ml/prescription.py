@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, Literal, NoReturn
 
-from sonicrx_ml import arc, breathing, entrainment
+from sonicrx_ml import anchor, arc, breathing, entrainment
+from sonicrx_ml.anchor import Motif
 from sonicrx_ml.breathing import Breath
 from sonicrx_ml.curve import Curve, is_number, to_float
 from sonicrx_ml.palette import FAMILIES, PALETTE
@@ -47,7 +48,7 @@ MIN_BARS = 2
 
 # ---------------------------------------------------------------- controls
 
-Kind = Literal["number", "integer", "curve", "choice", "name", "instruments"]
+Kind = Literal["number", "integer", "curve", "choice", "name", "instruments", "motif", "times"]
 REQUIRED = "required"
 
 
@@ -76,6 +77,10 @@ class Control:
                 return "lower-case letters and _, up to 32"
             case "choice" | "instruments":
                 return ", ".join(self.legal)
+            case "motif":
+                return "the JSON of a motif"
+            case "times":
+                return "rising shares up to 1, or seconds"
 
     def check(self, value: object) -> Any:
         """The value in its canonical form. Raises `ValueError` with what is legal."""
@@ -105,6 +110,10 @@ class Control:
                 return chosen
             case "instruments":
                 return self._check_instruments(value)
+            case "motif":
+                return Motif.of(value)
+            case "times":
+                return anchor.check_places(value)
 
     def _holds(self, value: object) -> bool:
         return is_number(value) and self.low <= value <= self.high  # type: ignore[operator]
@@ -194,6 +203,10 @@ CONTROLS: dict[str, Control] = {
         _number("breath_depth_db", "dB", 1, 12, None, "of the swell, trough to crest (open: 5)"),
         _choice("arc", arc.ARCS, "density, register, loudness rise to a peak, then rest"),
         _number("arc_peak", "", 0.3, 0.9, None, "share of the music at the peak (open: .7)"),
+        Control(name="anchor", kind="motif", meaning="motif that returns (experimental)"),
+        Control(
+            name="anchor_at", kind="times", meaning="where it begins (open: start, middle, end)"
+        ),
         _number("final_silence_s", "s", 0, 120, 0.0, "silence at the end"),
         _number("target_lufs", "LUFS", -40, -14, -23.0, "integrated loudness of the file"),
         # 65 dB SPL is about conversational speech: far below the weekly dose of ITU-R H.870 [E].
@@ -237,6 +250,8 @@ class Prescription:
     breath_depth_db: float | None = None
     arc: str | None = None
     arc_peak: float | None = None
+    anchor: Motif | None = None
+    anchor_at: tuple[float, ...] | None = None
     final_silence_s: float = _default("final_silence_s")
     target_lufs: float = _default("target_lufs")
     playback_db_spl: float = _default("playback_db_spl")
@@ -263,6 +278,7 @@ class Prescription:
                 f"duration_s {self.duration_s:g} holds {bars:.2f} bars of music at this tempo and "
                 f"meter; legal is at least {MIN_BARS}: ask for a longer or faster track"
             )
+        _ = self.anchor_shares  # refuses more places than there is room for
 
     @property
     def music_s(self) -> float:
@@ -283,6 +299,20 @@ class Prescription:
     def felt_beats_per_bar(self) -> int:
         beats, unit = (self.meter or OPEN_METER).split("/")
         return int(beats) // 3 if unit == "8" else int(beats)
+
+    @property
+    def bars(self) -> int:
+        """Bars of the music: a last one that would hold less than half is none."""
+        return int(self.felt_beats / self.felt_beats_per_bar + 0.5)
+
+    @property
+    def anchor_shares(self) -> tuple[float, ...]:
+        """When the anchor is to begin, as in `anchor_at`; empty where there is none."""
+        if self.anchor is None:
+            if self.anchor_at is not None:
+                raise ValueError("anchor_at without an anchor; legal is to ask for both")
+            return ()
+        return anchor.shares(self.anchor_at, self.anchor, self.meter or OPEN_METER, self.bars)
 
     @property
     def breath(self) -> Breath | None:
@@ -333,11 +363,7 @@ class Prescription:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; open controls are left out."""
         values = {name: getattr(self, name) for name in CONTROLS}
-        return {
-            name: value.to_json() if isinstance(value, Curve) else value
-            for name, value in values.items()
-            if value is not None
-        }
+        return {name: _plain(value) for name, value in values.items() if value is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Prescription:
@@ -369,6 +395,15 @@ class Prescription:
     def label(self) -> str:
         """A file name: the goal and the id."""
         return f"{self.goal or 'track'}-{self.id}"
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Curve():
+            return value.to_json()
+        case Motif():
+            return value.to_dict()
+    return value
 
 
 _LAID = (

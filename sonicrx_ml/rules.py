@@ -2,7 +2,7 @@
 
 Each rule is one small class. `Grammar` alone makes every stream decodable; the others make what is
 writable exact: the meter, the number of bars, the palette (and that all of it plays), the register,
-the scale, the closing chord, no empty piece.
+the scale, the closing chord, no empty piece, the anchor.
 
 Shapes: B streams, V vocabulary, K bars, F families.
 """
@@ -246,9 +246,14 @@ class Ensemble:
     def __init__(self, plans: Sequence[BarPlan]) -> None:
         self.playing_BKF = playing_families(plans)
 
-    def allowed(self, state: State) -> Flags:
+    def due(self, state: State) -> Flags:
+        """(B, F): the families that are to begin a note."""
         silent_BF = state.bar[:, None] - state.heard_BF >= self.PATIENCE
-        due_BF = of_bar(self.playing_BKF, state.bar) & silent_BF
+        due_BF: Flags = of_bar(self.playing_BKF, state.bar) & silent_BF
+        return due_BF
+
+    def allowed(self, state: State) -> Flags:
+        due_BF = self.due(state)
         held = (due_BF.any(axis=1) & (state.kind == POSITION))[:, None]
         enters_BV = due_BF[:, state.family_V] & state.program_V
         return ~held | enters_BV

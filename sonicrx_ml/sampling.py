@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonicrx_ml import rules
+from sonicrx_ml.anchoring import anchored
 from sonicrx_ml.canonical import Gridded
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.inference import Decoder
@@ -115,7 +116,8 @@ class _Takes:
         self.vocabulary, self.config = bundle.vocabulary, config
         self.count = config.best_of
         laid = [plan for plan in plans for _ in range(self.count)]
-        self.rules = rules.rules_for(laid, self.vocabulary)[: None if config.masked else 1]
+        held = rules.rules_for(laid, self.vocabulary)
+        self.rules = anchored(held, laid) if config.masked else held[:1]
         self.wishes = wishes_for(laid) if config.masked and config.paced else []
         self.state = rules.State(len(laid), self.vocabulary)
         self.network = _Network(bundle.decoder, _conditions(bundle, laid), config.guidance)

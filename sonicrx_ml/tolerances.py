@@ -217,6 +217,11 @@ TOLERANCES: tuple[Tolerance, ...] = (
               PHRASE),
     Tolerance("instruments", "notes", "", "same set", 0.0, "instruments", _programs, _instruments,
               "error is 1 - F1; [E] exact, since dislikes are part of a prescription"),
+    Tolerance("anchor", "notes", "places", "within", 0.0, "anchor",
+              lambda case: float(len(case.plan.anchors)) or None, lambda case: case.anchors_found,
+              "asked places, to half a felt beat, where one instrument plays the motif above all "
+              "else that it plays: the same intervals, inter-onset intervals within a factor of "
+              "1.4 of their share of the whole [E]"),
     Tolerance("longest silence", "notes", "bars", "at most", 0.0, None,
               lambda case: LONGEST_SILENCE, lambda case: case.longest_silence,
               "unasked rest before the last release; [E] longer ones sound like the end"),

@@ -25,6 +25,12 @@ def asking(**asked: Any) -> Prescription:
 # ---------------------------------------------------------------- strategies
 
 
+MOTIF = {
+    "mode": "major", "meter": "3/4", "bars": 2, "degree": [0, 1, 2, 0], "alter": [0, 0, 0, 0],
+    "onset": [0.0, 1.0, 2.0, 3.0], "length": [1.0, 1.0, 1.0, 3.0],
+}  # fmt: skip
+
+
 def curves(control: Control) -> st.SearchStrategy[object]:
     level = st.floats(control.low, control.high)
     ticks = st.lists(st.integers(0, 10**5), min_size=1, max_size=5, unique=True).map(sorted)
@@ -48,6 +54,10 @@ def values(control: Control) -> st.SearchStrategy[object]:
             return st.sampled_from(["anxiety", "mood_lift"])
         case "instruments":
             return instruments()
+        case "motif":
+            return st.just(MOTIF)
+        case "times":
+            return st.floats(0, 1) | st.just([0.0, 0.4])
 
 
 @st.composite
@@ -66,6 +76,8 @@ def prescriptions(draw: st.DrawFn) -> Prescription:
         for name, control in CONTROLS.items()
         if name != "duration_s" and draw(st.booleans())
     }
+    if "anchor" not in asked:
+        asked.pop("anchor_at", None)
     asked["duration_s"] = draw(st.floats(10, 7200) | st.floats(10, 60))
     asked["final_silence_s"] = min(asked.get("final_silence_s", 0.0), asked["duration_s"] - 10)
     try:
@@ -176,7 +188,7 @@ def test_duration_is_required():
 def test_the_ends_of_every_range_are_legal(name: str):
     control = CONTROLS[name]
     for value in control.legal or (control.low, control.high):
-        if control.kind == "name":
+        if control.kind in ("name", "motif", "times"):
             continue
         asked = {"duration_s": 200} | {name: int(value) if name == "seed" else value}
         assert getattr(Prescription.from_dict(asked), name) is not None

@@ -1,0 +1,176 @@
+"""The anchor in sampling: during its bars the leading family plays the motif, note for note.
+
+Right where a note of the motif begins, the leading family strikes it, and lets it sound for as long
+as it lasts; no other onset passes it by. Where other families play too, the leading one plays
+nothing else; alone, it may accompany itself below the motif's lowest note. All else is the
+composer's, which hears the motif as part of the stream and harmonises around it.
+
+The motif's own notes come before every other rule but the grammar; in the bars from its first onset
+to its last the other rules hold for all other notes.
+
+Shapes: B streams, V vocabulary, K bars, P positions of a bar, F families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonicrx_ml import rules
+from sonicrx_ml.canonical import GRID, nearest_duration
+from sonicrx_ml.palette import FAMILIES
+from sonicrx_ml.plan import BarPlan
+from sonicrx_ml.rules import Ensemble, Flags, Ints, Register, Rule, State, of_bar
+from sonicrx_ml.tokens import BAR, DURATION, EOS, PITCH, POSITION, PROGRAM
+
+ROOM = 3  # semitones below the motif that always hold a note of the scale
+TOKENS_PER_NOTE = 4
+
+
+def anchored(held: Sequence[Rule], plans: Sequence[BarPlan]) -> list[Rule]:
+    """The rules of `rules_for` (`Grammar` first), with the anchor where a plan has one."""
+    if not any(plan.anchors for plan in plans):
+        return list(held)
+    return [held[0], Anchor(plans, held[1:])]
+
+
+@dataclass(slots=True)
+class _Due:
+    """What the motif wants of each stream. Vectors of length B."""
+
+    here: Ints
+    """Pitch of the motif's note that begins at this onset; -1 for none."""
+    length: Ints
+    """Its length, grid positions."""
+    pending: Flags
+    """It has not been struck yet."""
+    following: Ints
+    """Position of the bar's next note of the motif; as many as a bar has for none."""
+    leads: Flags
+    """The last family named is the leading one."""
+    midway: Flags
+    """The leading family has begun a lower note at this onset."""
+    below: Ints
+    """Pitches that the leading family may add are lower than this; -1 where it may add none."""
+    room: Flags
+    """Something else may sound at positions of its own."""
+    urgent: Flags
+    """The bar has only just room for what is left of the motif."""
+
+
+class Anchor:
+    """The motif where the plans have it, and the other rules."""
+
+    def __init__(self, plans: Sequence[BarPlan], others: Sequence[Rule]) -> None:
+        self.others = list(others)
+        (self.ensemble,) = (rule for rule in others if isinstance(rule, Ensemble))
+        (register,) = (rule for rule in others if isinstance(rule, Register))
+        self.lead = np.array([list(FAMILIES).index(plan.families[0]) for plan in plans])
+        bars = max(len(plan) for plan in plans)
+        self.positions = max(_size(plan) for plan in plans)
+        self.pitch_BKP = np.full((len(plans), bars, self.positions), -1, dtype=np.int16)
+        self.length_BKP = np.zeros_like(self.pitch_BKP)
+        self.inside_BK = np.zeros((len(plans), bars), dtype=bool)
+        self.lowest_BK = np.full((len(plans), bars), -1)
+        for row, plan in enumerate(plans):
+            self._lay(row, plan)
+        alone_BK = rules.playing_families(plans).sum(axis=2) == 1
+        fits_BK = np.minimum(self.lowest_BK - 1, register.high) - register.low >= ROOM - 1
+        self.below_BK = np.where(alone_BK & fits_BK, self.lowest_BK, -1)
+        self.room_BK = ~alone_BK | fits_BK
+        rows, within = np.nonzero(self.inside_BK)
+        self.ensemble.playing_BKF[rows, within, self.lead[rows]] = False  # the motif sees to it
+
+    def _lay(self, row: int, plan: BarPlan) -> None:
+        unit = 4.0 / plan.bars.meters[0].denominator / GRID
+        for place in plan.anchors:
+            bar, position = np.divmod(np.rint(place.onset / unit).astype(int), _size(plan))
+            self.pitch_BKP[row, bar, position] = place.pitch
+            self.length_BKP[row, bar, position] = nearest_duration(place.length / unit)
+            self.inside_BK[row, bar[0] : bar[-1] + 1] = True
+            self.lowest_BK[row, bar[0] : bar[-1] + 1] = place.pitch.min()
+
+    def allowed(self, state: State) -> Flags:
+        allowed_BV = self.others[0].allowed(state)
+        for rule in self.others[1:]:
+            allowed_BV = allowed_BV & rule.allowed(state)
+        inside = of_bar(self.inside_BK, state.bar) & (state.bar >= 0)
+        if not inside.any():
+            return allowed_BV
+        due, due_BF = self._due(state), self.ensemble.due(state)
+        others_first = (state.kind == POSITION) & due_BF.any(axis=1) & ~due.urgent
+        own_BV = self._own(state, due, others_first)
+        kept_BV = (allowed_BV | own_BV) & self._fitting(state, due, due_BF)
+        only = due.urgent & ((state.kind == DURATION) | ((state.kind == POSITION) & due.pending))
+        kept_BV = np.where(only[:, None], own_BV, kept_BV)
+        return np.where(inside[:, None], kept_BV, allowed_BV)
+
+    def _due(self, state: State) -> _Due:
+        rows, at = np.arange(len(state.bar)), state.position.clip(0)
+        pitch_BP, length_BP = (of_bar(v, state.bar) for v in (self.pitch_BKP, self.length_BKP))
+        here = np.where(state.position >= 0, pitch_BP[rows, at], -1)
+        leads, begun = state.family == self.lead, state.used_BF[rows, self.lead]
+        midway = leads & begun & (state.pitch < here)
+        pending = (here >= 0) & (~begun | midway)
+        later_BP = (pitch_BP >= 0) & (np.arange(self.positions) > state.position[:, None])
+        left = later_BP.sum(axis=1) + pending
+        return _Due(
+            here=here,
+            length=length_BP[rows, at],
+            pending=pending,
+            following=np.where(later_BP.any(axis=1), later_BP.argmax(axis=1), self.positions),
+            leads=leads,
+            midway=midway,
+            below=of_bar(self.below_BK, state.bar),
+            room=of_bar(self.room_BK, state.bar),
+            urgent=(left > 0) & (state.bar_tokens + TOKENS_PER_NOTE * left >= rules.TOKENS_PER_BAR),
+        )
+
+    def _own(self, state: State, due: _Due, others_first: Flags) -> Flags:
+        """(B, V): tokens with which the motif goes on."""
+        kind_V, value_V = state.kind_V, state.value_V
+        now = due.pending & ~others_first
+        more = ~due.pending & (due.following < self.positions)
+        onset = more[:, None] & (value_V == due.following[:, None])
+        program = (now & ~due.leads)[:, None] & (value_V == self.lead[:, None])
+        pitch = (now & due.leads)[:, None] & (value_V == due.here[:, None])
+        own_BV: Flags = _by_kind(kind_V, {POSITION: onset, PROGRAM: program, PITCH: pitch}, False)
+        return own_BV
+
+    def _fitting(self, state: State, due: _Due, due_BF: Flags) -> Flags:
+        """(B, V): tokens that leave the motif as it is."""
+        kind_V, value_V = state.kind_V, state.value_V
+        pending, leads, here = (v[:, None] for v in (due.pending, due.leads, due.here))
+        following, last = due.following[:, None], (due.following == self.positions)[:, None]
+        accompanies = (due.below >= 0)[:, None]
+        lower = value_V < due.below[:, None]
+        onset = ~pending & ((value_V == following) | (due.room[:, None] & (value_V < following)))
+        lead_now = pending | ((here < 0) & accompanies)
+        before = value_V < self.lead[:, None]  # families come in order
+        before = before | due_BF[:, np.where(kind_V == PROGRAM, value_V, 0)]
+        other_now = ~pending | (~due.midway[:, None] & before)
+        program = np.where(value_V == self.lead[:, None], lead_now, other_now)
+        pitch = ~leads | (pending & (value_V == here)) | ((pending | (here < 0)) & lower)
+        struck = leads & (here >= 0) & (state.pitch[:, None] == here)
+        duration = ~struck | (value_V == due.length[:, None])
+        leave = ~pending & last
+        tests = {POSITION: onset, PROGRAM: program, PITCH: pitch, DURATION: duration,
+                 BAR: leave, EOS: leave}  # fmt: skip
+        return _by_kind(kind_V, tests, True)
+
+
+def _by_kind(kind_V: Ints, tests: dict[int, NDArray[np.bool_]], rest: bool) -> Flags:
+    """(B, V): the test of each token's kind; `rest` for kinds that have none."""
+    found_BV = np.full((len(next(iter(tests.values()))), len(kind_V)), rest)
+    for kind, test_BV in tests.items():
+        mine = kind_V == kind
+        found_BV[:, mine] = test_BV[:, mine] if test_BV.shape[1] > 1 else test_BV
+    return found_BV
+
+
+def _size(plan: BarPlan) -> int:
+    """Grid positions of a bar."""
+    return plan.bars.meters[0].numerator * GRID
