@@ -26,6 +26,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage, signal
 
+from sonicrx_ml.prescription import REFERENCE_LUFS
+
 Floats = NDArray[np.float64]
 Samples = NDArray[np.floating]
 
@@ -39,7 +41,6 @@ ABSOLUTE_GATE = -70.0  # LUFS, BS.1770-5
 INTEGRATED_GATE = -10.0  # LU below the ungated level, BS.1770-5
 RANGE_GATE = -20.0  # LU below the ungated level, EBU Tech 3342
 RANGE_PERCENTILES = (10, 95)  # EBU Tech 3342
-REFERENCE_LUFS = -23.0  # of the track whose playback level is stated
 
 PEAK_RATE = 384_000  # Hz; BS.1770-5 annex 2 asks for at least 192 kHz
 PEAK_REACH = 12  # input samples on either side that shape an interpolated one

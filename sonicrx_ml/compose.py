@@ -220,8 +220,8 @@ def _manifest(
         "versions": {"sonicrx_ml": __version__, "python": platform.python_version()}
         | {name: version(name) for name in _PACKAGES},
         "machine": platform.machine(),
-        "reproduce": "python scripts/sample.py prescription=prescription.json, with this "
-        "checkpoint, sampling, engine, font and versions on the same machine, gives the same "
+        "reproduce": "python scripts/sample.py prescription=<this folder>/prescription.json, with "
+        "this checkpoint, sampling, engine, font and versions on the same machine, gives the same "
         "MIDI bytes",
     }
 

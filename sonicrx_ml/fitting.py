@@ -16,7 +16,7 @@ from sonicrx_ml.curve import Curve, is_number
 from sonicrx_ml.goals import Fit, evidence, prescribe
 from sonicrx_ml.listener import Listener
 from sonicrx_ml.palette import PALETTE
-from sonicrx_ml.prescription import OPEN_INSTRUMENTS, Prescription
+from sonicrx_ml.prescription import OPEN_INSTRUMENTS, REFERENCE_LUFS, Prescription
 from sonicrx_ml.screening import Item, Override, like, permit, screen
 
 STEPS = (5.0, 10.0)  # percent by which the cadence is raised (evidence as for the cadence)
@@ -233,8 +233,13 @@ def _softened(listener: Listener, asked: Prescription, found: Iterable[Item]) ->
     caps = {item.max_playback_db_spl: f"{item.name} in the screen" for item in found}
     caps |= {listener.safe_level_db_spl: "the listener's own safe level"}
     legal = {level: why for level, why in caps.items() if level is not None}
-    lowest = min(legal, default=asked.playback_db_spl)
-    if asked.playback_db_spl <= lowest:
+    if not legal:
         return []
+    lowest, changes = min(legal), []
     reason = f"no louder than is safe: {legal[lowest]}"
-    return [Change("playback_db_spl", asked.playback_db_spl, lowest, reason, "E")]
+    if asked.playback_db_spl > lowest:
+        changes.append(Change("playback_db_spl", asked.playback_db_spl, lowest, reason, "E"))
+    # The playback level is that of a track at the reference loudness: a louder one sounds louder.
+    if asked.target_lufs > REFERENCE_LUFS:
+        changes.append(Change("target_lufs", asked.target_lufs, REFERENCE_LUFS, reason, "E"))
+    return changes

@@ -1,6 +1,7 @@
 """The journal of a listener: what was heard and how it went, session by session, append-only.
 
-One SQLite file per listener, named by the pseudonym: to erase a person is to delete one file. A row
+One SQLite database per listener, named by the pseudonym: to erase a person is to delete the files
+`<pseudonym>.*`. A row
 is never changed: a correction or a withdrawal is a new row that refers to the old one, and triggers
 in the file refuse everything else. `append` returns when the row is on the disk (write-ahead log,
 synced at every commit), so what it has acknowledged outlives a killed process and a power cut, and
@@ -23,16 +24,9 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateTable
 
+from sonicrx_ml.listener import pseudonym
 from sonicrx_ml.prescription import Prescription
-from sonicrx_ml.session import (
-    FIGURES,
-    REQUIRED,
-    STOPPED,
-    Decision,
-    Entry,
-    Session,
-    pseudonym,
-)
+from sonicrx_ml.session import FIGURES, REQUIRED, STOPPED, Decision, Entry, Session
 
 # ---------------------------------------------------------------- tables
 

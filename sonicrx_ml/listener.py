@@ -18,7 +18,7 @@ from sonicrx_ml.curve import is_number, to_float
 from sonicrx_ml.palette import PALETTE
 from sonicrx_ml.screening import LEGAL_OVERRIDE, check_names, items, like, sounds
 
-LEGAL_ID = "2 to 32 letters, digits, - and _, at least one digit: a code, not a name"
+LEGAL_ID = "pseudonyms of up to 32 letters, digits, - and _, with a digit among them: never a name"
 LEGAL_ANCHOR = "the id of a stored motif, or the path of a .mid file"
 
 
@@ -71,7 +71,7 @@ class Listener:
     safe_level_db_spl: float | None = None
 
     def __post_init__(self) -> None:
-        _check_text("id", self.id, r"(?=.*[0-9])[A-Za-z0-9_-]{2,32}", LEGAL_ID)
+        pseudonym(self.id, "id")
         if self.anchor is not None:
             _check_text("anchor", self.anchor, r"[\w-]{1,64}|[^\n]{1,200}\.midi?", LEGAL_ANCHOR)
         for name in MEASURES:
@@ -110,6 +110,12 @@ class Listener:
         if "id" not in values:
             raise ValueError(f"id is required; legal are {LEGAL_ID}")
         return cls(**values)
+
+
+def pseudonym(value: object, what: str) -> str:
+    """A name for a person that is no name. Raises `ValueError` with what is legal."""
+    _check_text(what, value, r"(?=.*[0-9])[A-Za-z0-9][A-Za-z0-9_-]{0,31}", LEGAL_ID)
+    return str(value)
 
 
 def _check_text(name: str, value: object, pattern: str, legal: str) -> None:

@@ -28,6 +28,7 @@ NEAR = 2.0  # semitones that the mean pitch of a phrase may be off in the end
 REACH = 20.0  # and this much more for its first note, less with every further one
 
 _TONIC = {"major": 0, "minor": 9}
+CHORD = 2  # notes that one onset may have beyond the asked polyphony
 LONGER = 4 * GRID  # positions that another pitch class may have sounded longer than the tonic
 
 
@@ -65,7 +66,9 @@ class Voices:
         ahead = state.phrase_length[:, None] - asked * state.phrase_cover[:, None]
         adds_V, goes_on_V = state.pitch_V | state.program_V, state.onset_V | state.leaves_V
         decides = (state.kind == DURATION)[:, None]
-        stays_BV = ~decides | ~((adds_V & (ahead > slack)) | (goes_on_V & (ahead < -slack)))
+        full = state.onset_notes[:, None] >= np.ceil(asked) + CHORD
+        thick, thin = full | (ahead > slack), ~full & (ahead < -slack)
+        stays_BV = ~decides | ~((adds_V & thick) | (goes_on_V & thin))
         then_BV = np.abs(ahead + state.value_V - asked * state.newly_covered(state.value_V[None]))
         nearest = then_BV[:, state.duration_V].min(axis=1, keepdims=True)
         near_BV = then_BV <= np.maximum(nearest, np.maximum(slack, np.abs(ahead)))

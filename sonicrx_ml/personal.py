@@ -23,6 +23,7 @@ REASONS = {
     "mode": "valence is never forced",
     "instruments": "without what must not sound; what is liked leads",
     "playback_db_spl": "no louder than is safe",
+    "target_lufs": "no louder than is safe",
 }
 MOST_LEVELS = 4  # of a curve that are told one by one
 

@@ -42,6 +42,7 @@ METERS = ("4/4", "3/4", "2/4", "6/8")
 OPEN_TEMPO_BPM = 72.0  # [E] 6 breaths a minute in 4/4: 4 * 3 bars a breath * 6
 OPEN_METER = "4/4"
 OPEN_INSTRUMENTS = ("piano",)
+REFERENCE_LUFS = -23.0  # of the track whose playback level is stated
 MIN_MUSIC_S = 10.0
 MIN_BARS = 2
 

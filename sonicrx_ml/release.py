@@ -21,7 +21,7 @@ from sonicrx_ml.training import METRIC, new_composer
 
 ATTRIBUTION = ("source", "licence", "author", "pieces", "titles")
 _PLACES = ("out", "resume", "export", "results")  # on the machine of the run, of no use elsewhere
-_ASKS_NOTHING = ("cc0", "public domain")  # how such licences begin, in lower case
+_ASKS_NOTHING = ("cc0-1.0", "cc0", "public domain")  # in lower case
 
 
 def release(path: Path, folder: Path, results: Path | None = None) -> Path:
@@ -95,5 +95,5 @@ def attribution(prepared: Path) -> str | None:
 
 
 def _named(licence: str, titles: list[str]) -> str:
-    free = licence.lower().startswith(_ASKS_NOTHING)
+    free = licence.lower() in _ASKS_NOTHING
     return "" if free else " | ".join(sorted(set(titles) - {""}))

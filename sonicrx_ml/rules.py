@@ -66,6 +66,7 @@ class State:
         """Grid positions of the bar."""
         self.covered = np.zeros(batch, dtype=np.int64)
         """Position of the bar up to which something sounds."""
+        self.onset_notes = np.zeros(batch, dtype=np.int64)
         self.phrase_onsets = np.zeros(batch, dtype=np.int64)
         self.phrase_notes = np.zeros(batch, dtype=np.int64)
         self.phrase_pitch = np.zeros(batch, dtype=np.int64)
@@ -111,6 +112,8 @@ class State:
         self.covered = np.where(new_bar, np.maximum(self.covered - self.size, 0), self.covered)
         self.size = np.where(kind == METER, self.size_V[ids], self.size)
         self.phrase_onsets += kind == POSITION
+        self.onset_notes = np.where(new_bar | (kind == POSITION), 0, self.onset_notes)
+        self.onset_notes += kind == PITCH
         self.phrase_notes += kind == PITCH
         self.phrase_pitch += np.where(kind == PITCH, value, 0)
         length = np.where(kind == DURATION, value, 0)

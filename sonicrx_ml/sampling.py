@@ -251,7 +251,7 @@ class _Network:
 
 
 def _conditions(bundle: Bundle, plans: Sequence[BarPlan]) -> Ints:
-    """(B, K, A): the plans' targets in the bundle's bins; bars past a plan's end are free."""
+    """(B, K, A): the plans' targets in the bundle's bins; bars past the end are as the last."""
     bars = max(len(plan) for plan in plans)
     families_BKF = np.where(rules.playing_families(plans), SOUNDS, SILENT)
     rows = []
@@ -262,7 +262,7 @@ def _conditions(bundle: Bundle, plans: Sequence[BarPlan]) -> Ints:
         row = np.column_stack(
             [bundle.bins.digitize(values), remaining_bucket(plan.remaining), families_KF]
         )
-        rows.append(np.pad(row, ((0, bars - len(plan)), (0, 0)), constant_values=FREE))
+        rows.append(np.pad(row, ((0, bars - len(plan)), (0, 0)), mode="edge"))
     return np.stack(rows)
 
 

@@ -149,10 +149,16 @@ def permit(
     found, whom = screen(answers, goal), f"goal {goal!r} for listener {listener}"
     if refused := [item.warning for item in found if item.needs == "refused"]:
         raise ScreenError(f"{whom} is refused: {' '.join(refused)}", overridable=False)
+    missing = unanswered(answers, goal)
+    open_refusals = [i.name for i in screen(dict.fromkeys(missing, True), goal)
+                     if i.needs == "refused"]  # fmt: skip
+    if open_refusals:
+        asks = ", ".join(open_refusals)
+        raise ScreenError(f"{whom} first needs an answer to {asks}", overridable=False)
     if override is not None:
         return Override.of(override)
     against = [item.name for item in found if item.needs == "clinician"]
-    if missing := unanswered(answers, goal):
+    if missing:
         against.append(f"screening not answered: {', '.join(missing)}")
     if against:
         raise ScreenError(

@@ -6,7 +6,6 @@ items, 6 to 24. In all three *higher is worse* (for a mood goal, the VAS is of l
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 from sonicrx_ml.curve import is_number
 from sonicrx_ml.hearing import ADULT, EXCHANGE_DB, WEEKLY_HOURS
+from sonicrx_ml.listener import pseudonym
 from sonicrx_ml.prescription import Prescription
 
 #: Why a session ended. `interrupted` and `technical` are not the music's doing.
@@ -137,17 +137,6 @@ class Decision:
         pseudonym(self.by, "by")
         if self.decision not in DECISIONS:
             raise ValueError(f"decision {self.decision!r}; legal are {', '.join(DECISIONS)}")
-
-
-def pseudonym(value: object, what: str) -> str:
-    """A name for a person that is no name. Raises `ValueError` with what is legal."""
-    legal = r"(?=.*\d)[A-Za-z0-9][A-Za-z0-9_-]{0,31}"
-    if not isinstance(value, str) or not re.fullmatch(legal, value):
-        raise ValueError(
-            f"{what} {value!r}; legal are pseudonyms of up to 32 letters, digits, - and _, "
-            "with a digit among them: never a name"
-        )
-    return value
 
 
 # ---------------------------------------------------------------- hearing

@@ -269,3 +269,17 @@ def test_the_record_has_the_pseudonym_and_the_override_only():
         "override": {"who": "Dr B", "why": "present throughout"},
     }
     assert prescribe_for(person(), "anxiety").record() == {"id": "P07", "override": None}
+
+
+def test_a_louder_master_does_not_get_round_the_cap():
+    found = prescribe_for(person(safe_level_db_spl=50), "anxiety", 300, target_lufs=-14.0)
+    asked = found.prescription
+    assert (asked.playback_db_spl, asked.target_lufs) == (50, -23.0)
+    free = prescribe_for(person(), "anxiety", 300, target_lufs=-14.0)
+    assert free.prescription.target_lufs == -14.0
+
+
+def test_an_override_does_not_answer_what_may_refuse():
+    with pytest.raises(ScreenError, match="first needs an answer to driving") as refused:
+        prescribe_for(Listener(id="P07"), "sleep", 300, override="Dr B: known to me")
+    assert not refused.value.overridable

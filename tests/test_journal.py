@@ -18,8 +18,9 @@ from sonicrx_ml import plots
 from sonicrx_ml.goals import prescribe
 from sonicrx_ml.hearing import CHILD
 from sonicrx_ml.journal import Journal
+from sonicrx_ml.listener import pseudonym
 from sonicrx_ml.outcomes import before_after
-from sonicrx_ml.session import FIGURES, Decision, Session, dose, pseudonym
+from sonicrx_ml.session import FIGURES, Decision, Session, dose
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ASKED = prescribe("anxiety", seed=7)

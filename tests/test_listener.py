@@ -23,8 +23,11 @@ def test_json_round_trip():
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"id": "Anna Meier 2"}, r"id 'Anna Meier 2'; legal are 2 to 32 letters, digits"),
-        ({"id": "anna"}, r"id 'anna'; legal are .* at least one digit: a code, not a name"),
+        (
+            {"id": "Anna Meier 2"},
+            r"id 'Anna Meier 2'; legal are pseudonyms of up to 32 letters",
+        ),
+        ({"id": "anna"}, r"id 'anna'; legal are .* a digit among them: never a name"),
         ({"id": "../P07"}, r"id '../P07'; legal are"),
         ({"id": "P07\n"}, r"id 'P07\\n'; legal are"),
         ({"id": 7}, r"id 7; legal are"),

@@ -169,6 +169,19 @@ def test_tracks_come_nearer_and_none_is_stuck(bundle, monkeypatch):
     assert (errors(True) < [25, 35, 4]).all()
 
 
+def test_no_onset_is_piled_up_where_density_falls(bundle, monkeypatch):
+    monkeypatch.setattr(rules, "TOKENS_PER_BAR", 60)
+    told = [
+        Prescription.from_dict(
+            {"duration_s": 16, "tempo": 70, "density": [6, 0.3], "polyphony": 2, "seed": seed}
+        )
+        for seed in range(3)
+    ]
+    for made in compose(told, bundle):  # unheld, up to 18 notes
+        _, notes = np.unique(made.notes.onset.round(6), return_counts=True)
+        assert notes.max() <= 2 * (2 + pacing.CHORD)
+
+
 @pytest.mark.parametrize("name", ["density", "polyphony", "register"])
 def test_the_extremes_are_survived(bundle, monkeypatch, name):
     monkeypatch.setattr(rules, "TOKENS_PER_BAR", 60)

@@ -50,7 +50,7 @@ def test_authors_are_named_by_source_and_licence(tmp_path):
     assert text is not None
     assert list(csv.reader(io.StringIO(text))) == [
         ["source", "licence", "author", "pieces", "titles"],
-        ["church", "CC0-1.0 (their LICENSE)", "Carl", "1", ""],
+        ["church", "CC0-1.0 (their LICENSE)", "Carl", "1", "Song"],
         ["church", "Public Domain", "Carl", "1", ""],
         ["folder", "unknown", "", "1", "Own"],
         ["folk", "CC-BY-SA 3.0", "Anna", "4", "Air | Waltz"],

@@ -308,9 +308,10 @@ def test_the_same_seed_gives_the_same_stream_and_another_gives_another(bundle):
     assert not np.array_equal(first, other)
 
 
-@pytest.mark.parametrize("guidance", [1.0, 2.0])
-def test_a_stream_is_the_same_alone_and_in_a_batch(bundle, guidance):
-    config = dataclasses.replace(PLAIN, guidance=guidance)
+@pytest.mark.parametrize(("guidance", "masked"), [(1.0, True), (2.0, True), (1.0, False)])
+def test_a_stream_is_the_same_alone_and_in_a_batch(bundle, guidance, masked):
+    """A raw one too, which may go on past the end of its plan."""
+    config = dataclasses.replace(PLAIN, guidance=guidance, masked=masked)
     together = streams(bundle, two_takes(), config)
     for row, asked in enumerate(two_takes()):
         (alone,) = streams(bundle, [asked], config)
