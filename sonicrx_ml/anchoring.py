@@ -150,7 +150,7 @@ class Anchor:
         onset = ~pending & ((value_V == following) | (due.room[:, None] & (value_V < following)))
         lead_now = pending | ((here < 0) & accompanies)
         before = value_V < self.lead[:, None]  # families come in order
-        before = before | due_BF[:, np.where(kind_V == PROGRAM, value_V, 0)]
+        before = before | due_BF[:, state.family_V]
         other_now = ~pending | (~due.midway[:, None] & before)
         program = np.where(value_V == self.lead[:, None], lead_now, other_now)
         pitch = ~leads | (pending & (value_V == here)) | ((pending | (here < 0)) & lower)

@@ -221,7 +221,8 @@ def _training_lines(facts: Mapping[str, Any]) -> list[str]:
         ["hardware", _recorded(facts["hardware"], "{}")],
         ["precision", run["trainer"]["precision"]],
         ["optimiser", f"AdamW, rate {optim['lr']:g}, weight decay {optim['weight_decay']:g}, "
-                      f"warm-up {optim['warmup_steps']} steps, cosine to {optim['final_lr']:g}"],
+                      f"warm-up {optim['warmup_steps']} steps, cosine over the last "
+                      f"{optim['decay']:.0%} of the others to {optim['final_lr']:g} of it"],
         ["software", ", ".join(f"{name} {v}" for name, v in facts["versions"].items())],
     ]  # fmt: skip
     return [_table(["", ""], rows)]

@@ -40,6 +40,7 @@ class Cache:
     store: Floats
     filled_B: Ints = field(init=False)
     length_B: Ints = field(init=False)
+    _binding: onnxruntime.IOBinding | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.filled_B = np.zeros(self.store.shape[1], dtype=np.int64)
@@ -49,7 +50,7 @@ class Cache:
         """Drop the streams where `rows` (B,) is False."""
         self.store = np.ascontiguousarray(self.store[:, rows])
         self.filled_B, self.length_B = self.filled_B[rows], self.length_B[rows]
-        self.__dict__.pop("_binding", None)
+        self._binding = None
 
     def copy(self, source: int, targets: Ints) -> None:
         """Streams of the numbers `targets` become what stream `source` is."""
@@ -66,7 +67,7 @@ class Cache:
 
     def bound(self, session: onnxruntime.InferenceSession) -> onnxruntime.IOBinding:
         """`store` as the graph's inputs and outputs, in place."""
-        if "_binding" not in self.__dict__:
+        if self._binding is None:
             self._binding = session.io_binding()
             for i, part in enumerate(self.store):
                 value = onnxruntime.OrtValue.ortvalue_from_numpy(part)

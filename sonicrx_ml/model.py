@@ -106,7 +106,7 @@ class Block(nn.Module):
 
 
 def _turns(positions_T: Tensor, width: int) -> Tensor:
-    """What `_rotate` multiplies by at rotary positions, (T, 2 C); exact far out too."""
+    """What `_rotate` multiplies by at rotary positions, (T, 2 C)."""
     speed = 10_000.0 ** (-torch.arange(width // 2, device=positions_T.device).double() * 2 / width)
     angle = positions_T[:, None] * speed
     cos, sin = angle.cos(), angle.sin()

@@ -157,7 +157,6 @@ def test_who_made_the_music_goes_along(bundle, tmp_path):
     checkpoint.load(tmp_path / "small")
 
 
-@pytest.mark.skipif(not SHIPPED.is_dir(), reason="no checkpoint is shipped")
 def test_the_shipped_bundle_names_authors_and_says_so():
     checkpoint.load(SHIPPED)
     table = (SHIPPED / "attribution.csv").read_text("utf-8")

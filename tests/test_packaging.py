@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import os
 import re
 import socket
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -130,6 +132,15 @@ def test_package_data_is_declared():
     data = [path for path in (ROOT / "sonicrx_ml").iterdir() if path.suffix in {".toml", ".typed"}]
     assert data
     assert all(any(path.match(pattern) for pattern in patterns) for path in data)
+
+
+def test_importing_prints_nothing(tmp_path):
+    """pyfluidsynth prints what it finds where $CI is set: a module in its place prints always."""
+    (tmp_path / "fluidsynth.py").write_text('print("found")')
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    command = [sys.executable, "-c", "import sonicrx_ml.notes, fluidsynth; print('after')"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "after\n"
 
 
 def test_tests_cannot_leave_this_machine():

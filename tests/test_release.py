@@ -28,7 +28,8 @@ MADE_BY = (
 @pytest.fixture
 def facts(prepared):
     """As of a run over the session's etudes."""
-    optim = {"max_steps": 1, "lr": 0.1, "weight_decay": 0.1, "warmup_steps": 0, "final_lr": 0.1}
+    optim = {"max_steps": 1, "lr": 0.1, "weight_decay": 0.1, "warmup_steps": 0, "decay": 1.0,
+             "final_lr": 0.1}  # fmt: skip
     run = {"name": "mine", "model": {"context": 64}, "optim": optim,
            "trainer": {"precision": "32-true"}}  # fmt: skip
     data = card.describe_data(DataConfig(prepared=str(prepared)))
