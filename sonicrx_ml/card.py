@@ -218,6 +218,7 @@ def _training_lines(facts: Mapping[str, Any]) -> list[str]:
         ["windows", f"{facts['windows']:,} of {context} tokens: {padded:,} tokens"],
         ["tokens seen, without padding", _recorded(facts["tokens"], "{:,.0f}")],
         ["hours of training", _recorded(facts["hours"], "{:.2f}")],
+        *_runs_before(facts),
         ["hardware", _recorded(facts["hardware"], "{}")],
         ["precision", run["trainer"]["precision"]],
         ["optimiser", f"AdamW, rate {optim['lr']:g}, weight decay {optim['weight_decay']:g}, "
@@ -226,6 +227,17 @@ def _training_lines(facts: Mapping[str, Any]) -> list[str]:
         ["software", ", ".join(f"{name} {v}" for name, v in facts["versions"].items())],
     ]  # fmt: skip
     return [_table(["", ""], rows)]
+
+
+def _runs_before(facts: Mapping[str, Any]) -> list[list[str]]:
+    """Of a run that began with the weights of others: what each of them was, the latest first."""
+    rows = []
+    for run in reversed(facts["before"]):
+        counted = _recorded(run["steps"], "{:,}"), _recorded(run["tokens"], "{:,.0f}")
+        said = f"{run['sha256'][:16]}: steps {counted[0]}, tokens {counted[1]}, hours "
+        head = "which began with" if rows else "began with the weights"
+        rows.append([head, said + _recorded(run["hours"], "{:.2f}")])
+    return rows
 
 
 def _recorded(value: Any, form: str) -> str:

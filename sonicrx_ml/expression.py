@@ -12,13 +12,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonicrx_ml import emotion
-from sonicrx_ml.attributes import REFERENCE_VELOCITY, gap_to_next, legato_ratio, measure
+from sonicrx_ml.attributes import (
+    REFERENCE_VELOCITY,
+    SIMULTANEOUS,
+    gap_to_next,
+    legato_ratio,
+    measure,
+    polyphony,
+)
 from sonicrx_ml.keys import moving_sum
 from sonicrx_ml.notes import Bars, Floats, Ints, Notes, until_struck_again
 from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.plan import BarPlan
+
+Flags = NDArray[np.bool_]
 
 PHRASE_BARS = 4
 ARCH_DB = 2.0  # swell from the edge of a phrase to its middle
@@ -26,6 +36,8 @@ STRESS_DB = {0: 1.2, 1: 0.4, 2: -0.6}  # bar line, felt beat, between beats
 MELODY_DB = 1.5  # the top voice over the rest
 LOUDNESS_LIMITS = (-16.0, 11.0)  # dB: velocities 25 to 120
 SHORTEST = 1 / 8  # quarters
+SPREADS = np.linspace(-1.0, 1.0, 9)
+LEAST_CUT = 0.8  # share of their length that notes may lose to one that is held
 LAST_CHANCE = 1 / 16  # quarters
 
 
@@ -37,7 +49,9 @@ def perform(notes: Notes, plan: BarPlan) -> Notes:
     bars = plan.bars
     played = replace(notes, tempo=plan.tempo, meters=bars.meters[:1])
     played = _on_programs(played.transpose(plan.transposition), plan)
-    played = release_restruck(articulate(played, bars, plan.targets["articulation"]))
+    targets = plan.targets
+    played = articulate(played, bars, targets["articulation"], targets["polyphony"])
+    played = release_restruck(played)
     played = end_at(played, bars, plan.end_quarters)
     loudness = completing_loudness(played, plan)
     breath = plan.breath
@@ -69,26 +83,81 @@ def _on_programs(notes: Notes, plan: BarPlan) -> Notes:
     return replace(notes, program=table[notes.program])
 
 
-def articulate(notes: Notes, bars: Bars, asked: Floats) -> Notes:
+def articulate(notes: Notes, bars: Bars, asked: Floats, voices: Floats | None = None) -> Notes:
     """Scale note lengths bar by bar towards the asked mean legato ratio; NaN leaves a bar alone.
 
-    A note that should be longer reaches at most the next onset of its instrument; the last onset of
-    an instrument, which has none to reach, is left alone.
+    A note that should be longer reaches at most the next onset of its instrument, and a bar; the
+    last of an instrument is left alone. voices : polyphony asked of each bar, NaN where open. The
+    same mean ratio leaves room for it: one note of each onset is held and the others are let go,
+    or all are alike.
     """
-    bar = bars.index(notes.onset)
-    ratio, gap = legato_ratio(notes), gap_to_next(notes)
-    followed = np.isfinite(gap)
-    count = np.bincount(bar, followed, minlength=len(bars))
-    mean = np.bincount(bar, ratio * followed, minlength=len(bars)) / np.maximum(count, 1)
-    wanted = np.where(np.isnan(asked), mean, asked)[bar]
-    have = np.maximum(mean[bar], 1e-6)
-    shorter = ratio * wanted / have
-    longer = 1.0 - (1.0 - ratio) * (1.0 - wanted) / np.maximum(1.0 - have, 1e-6)
-    target = np.clip(np.where(wanted <= have, shorter, longer), 0.0, 1.0)
-    gap = np.where(followed & ~np.isnan(asked)[bar], gap, np.nan)
-    length = np.where(np.isnan(gap), notes.duration, target * gap)
-    held = (ratio >= 1.0) & (target >= 1.0)  # already overlapping: keep its full length
-    return replace(notes, duration=np.where(held, notes.duration, np.maximum(length, SHORTEST)))
+    gap, bar = gap_to_next(notes), bars.index(notes.onset)
+    whole = np.diff(bars.edges)[bar]
+    near = gap <= whole + 1e-6
+    before_rest = np.where(near | np.isinf(gap), 0.0, np.nan_to_num(asked)[bar] * whole)
+    notes = replace(notes, duration=np.maximum(notes.duration, before_rest))
+    ratio = legato_ratio(notes)
+    target, mean = _ratios(ratio, near, np.isfinite(gap) & ~near, bar, asked)
+    room = until_struck_again(notes.onset, notes.pitch, notes.program)
+
+    def lengths(spread: Floats) -> Floats:
+        shares = _spread(target, mean, _longest(notes), near, bar, spread)
+        held = (ratio >= 1.0) & (shares >= 1.0)  # already overlapping: keep its full length
+        set_here = near & ~np.isnan(asked)[bar] & ~held
+        longer = np.maximum(np.where(near, shares * np.where(near, gap, 0.0), 0.0), SHORTEST)
+        return np.minimum(np.where(set_here, longer, notes.duration), room)
+
+    spread = np.zeros(len(bars))
+    if voices is not None and np.isfinite(voices).any():
+        tried = [np.full(len(bars), step) for step in SPREADS]
+        heard = np.stack([polyphony(replace(notes, duration=lengths(s)), bars) for s in tried])
+        off = np.abs(heard - np.where(np.isnan(voices), 0.0, voices))
+        spread = np.where(np.isnan(voices), 0.0, SPREADS[off.argmin(axis=0)])
+    return replace(notes, duration=lengths(spread))
+
+
+def _ratios(
+    ratio: Floats, near: Flags, far: Flags, bar: Ints, asked: Floats
+) -> tuple[Floats, Floats]:
+    """Legato ratio that each of the `near` notes is to have, and their mean in each bar; what is
+    before a rest (`far`) keeps its own, and counts."""
+
+    def total(values: Floats | Flags) -> Floats:
+        return np.bincount(bar, values, minlength=len(asked)).astype(float)
+
+    count = np.maximum(total(near), 1)
+    have = total(ratio * near) / count
+    wanted = np.clip((asked * total(near | far) - total(ratio * far)) / count, 0.0, 1.0)
+    wanted = np.where(np.isnan(asked), have, wanted)
+    shorter = ratio * (wanted / np.maximum(have, 1e-6))[bar]
+    longer = 1.0 - (1.0 - ratio) * ((1.0 - wanted) / np.maximum(1.0 - have, 1e-6))[bar]
+    return np.clip(np.where((wanted <= have)[bar], shorter, longer), 0.0, 1.0), wanted
+
+
+def _longest(notes: Notes) -> Flags:
+    """The note of each onset that was composed longest; of several the highest."""
+    order = np.lexsort((-notes.pitch, -notes.duration, notes.onset))
+    first = np.diff(notes.onset[order], prepend=-np.inf) > SIMULTANEOUS
+    found = np.zeros(len(notes), dtype=bool)
+    found[order[first]] = True
+    return found
+
+
+def _spread(
+    target: Floats, mean: Floats, longest: Flags, near: Flags, bar: Ints, spread: Floats
+) -> Floats:
+    """The ratios further apart (`spread` of the bar above 0, 1 at most) or nearer to one another,
+    with the same mean: where apart, the longest note of each onset comes nearer to 1."""
+
+    def total(values: Floats) -> Floats:
+        return np.bincount(bar, values * near, minlength=len(mean)).astype(float)
+
+    gain, rest = total((1.0 - target) * longest), total(target * ~longest)
+    apart = np.minimum(np.maximum(spread, 0.0), LEAST_CUT * rest / np.maximum(gain, 1e-9))
+    cut = 1.0 - apart * gain / np.maximum(rest, 1e-9)
+    far = np.where(longest, target + apart[bar] * (1.0 - target), target * cut[bar])
+    alike = np.maximum(-spread, 0.0)[bar]
+    return far + alike * (mean[bar] - target)
 
 
 def release_restruck(notes: Notes) -> Notes:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonicrx_ml.canonical import GRID
-from sonicrx_ml.plan import PHRASE, BarPlan
+from sonicrx_ml.plan import PHRASE, BarPlan, voices
 from sonicrx_ml.rules import Flags, Rule, State, of_bar, positions_left
 from sonicrx_ml.tokens import DURATION
 
@@ -55,24 +55,63 @@ class Pace:
 
 
 class Voices:
-    """The time of all notes is the asked polyphony times the time in which anything sounds."""
+    """The time of all notes is the asked polyphony times the time in which anything sounds.
+
+    Where an articulation is asked too, performance sets the lengths: there the notes that would
+    sound if each family held its own to its next are counted (see `plan.voices`). Elsewhere the
+    composed lengths are.
+    """
 
     def __init__(self, plans: Sequence[BarPlan]) -> None:
-        self.asked_BK = _laid(plans, "polyphony")
+        self.written, self.held = _Written(plans), _Held(plans)
+
+    def allowed(self, state: State) -> Flags:
+        return self.written.allowed(state) & self.held.allowed(state)
+
+
+class _Written:
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        open_BK = np.isnan(_laid(plans, "articulation"))
+        self.asked_BK = np.where(open_BK, _laid(plans, "polyphony"), np.nan)
 
     def allowed(self, state: State) -> Flags:
         asked = of_bar(self.asked_BK, state.bar)[:, None]
         slack = BULK * asked * state.size[:, None]
         ahead = state.phrase_length[:, None] - asked * state.phrase_cover[:, None]
-        adds_V, goes_on_V = state.pitch_V | state.program_V, state.onset_V | state.leaves_V
-        decides = (state.kind == DURATION)[:, None]
-        full = state.onset_notes[:, None] >= np.ceil(asked) + CHORD
-        thick, thin = full | (ahead > slack), ~full & (ahead < -slack)
-        stays_BV = ~decides | ~((adds_V & thick) | (goes_on_V & thin))
+        stays_BV = _adds(state, asked, ahead > slack, ahead < -slack)
         then_BV = np.abs(ahead + state.value_V - asked * state.newly_covered(state.value_V[None]))
         nearest = then_BV[:, state.duration_V].min(axis=1, keepdims=True)
         near_BV = then_BV <= np.maximum(nearest, np.maximum(slack, np.abs(ahead)))
         return (stays_BV & (~state.duration_V | near_BV)) | np.isnan(asked)
+
+
+class _Held:
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        shares_BK = _laid(plans, "articulation")
+        asked_BK = voices(_laid(plans, "polyphony"), shares_BK)
+        self.asked_BK = np.where(np.isnan(shares_BK), np.nan, asked_BK)
+        felt = np.array([[plan.bars.meters[0].felt_beat for plan in plans]]).T
+        denominators = np.array([[plan.bars.meters[0].denominator for plan in plans]]).T
+        beats_BK = np.nan_to_num(_laid(plans, "density"), nan=1.0)
+        self.step_BK = np.minimum(felt * denominators / 4 / beats_BK, 2.0) * GRID
+        """Grid positions from an onset to the next."""
+
+    def allowed(self, state: State) -> Flags:
+        asked = of_bar(self.asked_BK, state.bar)[:, None]
+        step = of_bar(self.step_BK, state.bar)[:, None]
+        slack = np.maximum(BULK * asked * state.size[:, None], step)
+        ahead = state.phrase_held[:, None] - asked * state.phrase_spell[:, None]
+        then = ahead + (state.held()[:, None] - asked) * step
+        return _adds(state, asked, then + step > slack, then < -slack) | np.isnan(asked)
+
+
+def _adds(state: State, asked: Floats, thick: Flags, thin: Flags) -> Flags:
+    """An onset gets another note where it is `thin`, and none where it is `thick`."""
+    full = state.onset_notes[:, None] >= np.ceil(asked) + CHORD
+    thick, thin = full | thick, ~full & thin
+    adds_V, goes_on_V = state.pitch_V | state.program_V, state.onset_V | state.leaves_V
+    decides = (state.kind == DURATION)[:, None]
+    return ~decides | ~((adds_V & thick) | (goes_on_V & thin))
 
 
 class Height:

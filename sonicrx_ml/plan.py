@@ -124,6 +124,11 @@ def plan(prescription: Prescription) -> BarPlan:
         "register": asked["register"] - transposition,
     }
     chosen = [PALETTE[name] for name in prescription.instruments or OPEN_INSTRUMENTS]
+    anchors = _anchors(prescription, bars, seconds, (transposition, mode), targets, chosen)
+    phrase = phrase_of(prescription, breath)
+    playing = arrangement(len(bars), len(chosen), phrase, at_once(targets))
+    for place in anchors:  # the leading family plays it
+        playing[np.unique(bars.index(place.onset)), 0] = True
     return BarPlan(
         bars=bars,
         tempo=tempo,
@@ -134,13 +139,13 @@ def plan(prescription: Prescription) -> BarPlan:
         transposition=transposition,
         mode=mode,
         families=tuple(family for _, family in chosen),
-        playing=arrangement(len(bars), len(chosen), phrase_of(prescription, breath)),
+        playing=playing,
         programs={family: program for program, family in chosen},
         targets={name: targets[name] for name in TARGETS},
         loudness_db=loudness,
         derived=frozenset(derived),
         breath=breath,
-        anchors=_anchors(prescription, bars, seconds, (transposition, mode), targets, chosen),
+        anchors=anchors,
     )
 
 
@@ -186,11 +191,14 @@ def phrase_of(prescription: Prescription, breath: Breath | None) -> int:
     return bars * max(1, round(PHRASE / bars))
 
 
-def arrangement(bars: int, families: int, length: int = PHRASE) -> NDArray[np.bool_]:
+def arrangement(
+    bars: int, families: int, length: int = PHRASE, at_once: Floats | None = None
+) -> NDArray[np.bool_]:
     """(bars, families): who plays when, by phrases of `length` bars.
 
     The first leads throughout. The others enter one by one, all by the middle of the piece; from
-    there on one of three or more rests in every second phrase, in turn, but not in the last.
+    there on one of three or more rests in every second phrase, in turn, but not in the last. Where
+    no more than `at_once` (bars,) may play together, they take turns.
     """
     bar, family = np.arange(bars)[:, None], np.arange(families)
     entry = np.minimum(length * family, bars * family // (2 * families))
@@ -198,7 +206,42 @@ def arrangement(bars: int, families: int, length: int = PHRASE) -> NDArray[np.bo
     settled = phrase - (entry[-1] // length + 1)
     resting = settled // 2 % max(1, families - 1) + 1
     pause = (family == resting) & (settled >= 0) & (settled % 2 == 1) & (phrase < phrase[-1])
-    return (bar >= entry) & ~(pause & (families > 2))
+    playing = (bar >= entry) & ~(pause & (families > 2))
+    return playing if at_once is None else _in_turn(playing, length, at_once)
+
+
+def _in_turn(playing: NDArray[np.bool_], length: int, at_once: Floats) -> NDArray[np.bool_]:
+    """Those that have rested longest play; the first always, where there is room for two."""
+    bars, families = playing.shape
+    turn = max(1, min(length, bars // families))
+    last, found = np.full(families, -1), playing.copy()
+    for start in range(0, bars, turn):
+        here = slice(start, start + turn)
+        room = int(np.clip(at_once[here].min(), 1, families))
+        ready = np.flatnonzero(playing[here].any(axis=0))
+        rank = np.lexsort((ready, last[ready], (ready > 0) | (room < 2)))
+        chosen = ready[rank][:room]
+        found[here] &= np.isin(np.arange(families), chosen)
+        last[chosen] = start
+    found[-turn:] |= last < 0  # a piece too short for every turn: nobody is left out
+    return found
+
+
+def voices(polyphony: Floats, articulation: Floats) -> Floats:
+    """Notes that are to sound between onsets for this polyphony, once performance has set lengths.
+
+    Where each of n notes sounds for a share a of the time to the next onset, the polyphony is
+    between n a (one note of the onset is held all the time) and n (all are let go together).
+    """
+    share = np.clip(np.where(np.isnan(articulation), 1.0, articulation), 0.5, 1.0)
+    found: Floats = polyphony * (1.0 + 1.0 / share) / 2.0
+    return found
+
+
+def at_once(targets: Mapping[str, Floats]) -> Floats:
+    """(bars,): families that may play together, of which each sounds a note at least."""
+    wanted = voices(targets["polyphony"], targets["articulation"])
+    return np.floor(np.where(np.isnan(wanted), np.inf, wanted + 0.25))
 
 
 def _grid(prescription: Prescription) -> tuple[Bars, TempoMap, Floats, float]:

@@ -20,7 +20,13 @@ from sonicrx_ml.model import Composer
 from sonicrx_ml.training import METRIC, new_composer
 
 ATTRIBUTION = ("source", "licence", "author", "pieces", "titles")
-_PLACES = ("out", "resume", "export", "results")  # on the machine of the run, of no use elsewhere
+_PLACES = (
+    "out",
+    "start",
+    "resume",
+    "export",
+    "results",
+)  # on the machine of the run, of no use elsewhere
 _ASKS_NOTHING = ("cc0-1.0", "cc0", "public domain")  # in lower case
 
 
@@ -54,6 +60,7 @@ def _facts(state: Mapping[str, Any], composer: Composer) -> dict[str, Any]:
     windows *= run["trainer"]["devices"]
     return {
         "run": {name: value for name, value in run.items() if name not in _PLACES},
+        "before": state.get("before", []),
         "parameters": sum(p.numel() for p in composer.parameters()),
         "steps": state["global_step"],
         "windows": windows,

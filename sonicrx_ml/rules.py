@@ -75,6 +75,17 @@ class State:
         """Sum of note lengths, in grid positions."""
         self.phrase_cover = np.zeros(batch, dtype=np.int64)
         """Grid positions in which anything sounds."""
+        self.now = np.zeros(batch, dtype=np.int64)
+        """Grid positions from the start of the piece to the latest onset or bar line."""
+        self.began_BF = np.full((batch, len(FAMILIES)), -(2**30))
+        """Where each family last began a note, on the same clock."""
+        self.chord_BF = np.zeros((batch, len(FAMILIES)), dtype=np.int64)
+        """How many it began there."""
+        self.bar_start = np.zeros(batch, dtype=np.int64)
+        self.phrase_held = np.zeros(batch, dtype=np.int64)
+        """Note time as it will be if each family holds its notes to its next, a bar at most."""
+        self.phrase_spell = np.zeros(batch, dtype=np.int64)
+        """Grid positions in which anything sounds then."""
         self.bar_notes = np.zeros(batch, dtype=np.int64)
         self.bar_tokens = np.zeros(batch, dtype=np.int64)
         self.silent_bars = np.zeros(batch, dtype=np.int64)
@@ -97,17 +108,41 @@ class State:
         rows = np.flatnonzero(kind == PITCH)
         self.used_BF[rows, self.family[rows]] = True
         self.heard_BF[rows, self.family[rows]] = self.bar[rows]
+        again = self.began_BF[rows, self.family[rows]] == self.now[rows]
+        self.chord_BF[rows, self.family[rows]] *= again
+        self.chord_BF[rows, self.family[rows]] += 1
+        self.began_BF[rows, self.family[rows]] = self.now[rows]
         rows = np.flatnonzero(kind == DURATION)
         self.sounded_BC[rows, self.pitch[rows] % 12] += value[rows]
         self._account(ids, kind, value)
         self.kind = np.where(kind == PAD, self.kind, kind)
 
+    def _hold(self, kind: Ints, value: Ints) -> None:
+        """Go on to an onset or a bar line, with what is held until there."""
+        begun = self.bar - (kind == BAR) >= 0  # `bar` is the new one already
+        line = self.bar_start + np.where(begun, self.size, 0)
+        then = np.where(kind == POSITION, self.bar_start + value, self.now)
+        then = np.where(kind == BAR, line, then)
+        self.bar_start = np.where(kind == BAR, line, self.bar_start)
+        until_BF = np.minimum(then[:, None], self.began_BF + self.size[:, None])
+        held_BF = np.maximum(until_BF - self.now[:, None], 0)
+        self.phrase_held += (self.chord_BF * held_BF).sum(axis=1)
+        self.phrase_spell += held_BF.max(axis=1)
+        self.now = then
+
+    def held(self) -> Ints:
+        """(B,): notes that sound at the latest onset if each family holds its own."""
+        holds_BF = self.began_BF + self.size[:, None] > self.now[:, None]
+        count: Ints = (self.chord_BF * holds_BF).sum(axis=1)
+        return count
+
     def _account(self, ids: Ints, kind: Ints, value: Ints) -> None:
         """The sums of the phrase."""
         new_bar = kind == BAR
+        self._hold(kind, value)
         same_phrase = ~(new_bar & (self.bar % PHRASE == 0))
         for sums in (self.phrase_onsets, self.phrase_notes, self.phrase_pitch, self.phrase_length,
-                     self.phrase_cover):  # fmt: skip
+                     self.phrase_cover, self.phrase_held, self.phrase_spell):  # fmt: skip
             np.multiply(sums, same_phrase, out=sums)
         self.covered = np.where(new_bar, np.maximum(self.covered - self.size, 0), self.covered)
         self.size = np.where(kind == METER, self.size_V[ids], self.size)

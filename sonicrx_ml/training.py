@@ -27,7 +27,9 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from sonicrx_ml import checkpoint
 from sonicrx_ml.architecture import ModelConfig
+from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.dataset import Batch, DataConfig
 from sonicrx_ml.labels import Bins, condition_sizes
 from sonicrx_ml.loaders import CorpusData
@@ -104,6 +106,8 @@ class TrainConfig:
     trainer: TrainerConfig
     name: str = "run"
     out: str = "checkpoints/runs"
+    start: str | None = None
+    """A release bundle: begin with its weights, on a schedule of one's own (fine-tuning)."""
     resume: str | None = None
     """`last`, `best` or the path of a .ckpt file: go on from there."""
     export: str | None = None
@@ -129,6 +133,7 @@ class Training(L.LightningModule):
 
     seen : tokens predicted and seconds trained so far, over all devices and resumed runs, and the
         last validation; NaN is not known.
+    before : the runs whose weights this one began with, the first one first (see `start_from`).
     """
 
     def __init__(self, composer: Composer, optim: OptimConfig, compiled: bool = False) -> None:
@@ -138,6 +143,7 @@ class Training(L.LightningModule):
         if compiled:
             composer.compile()
         self.seen = {"tokens": 0.0, "seconds": 0.0, METRIC: math.nan}
+        self.before: list[dict[str, Any]] = []
         self._totals = torch.zeros(3, dtype=torch.float64)
         self._start_clock()
 
@@ -202,9 +208,11 @@ class Training(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._read_clock()
         checkpoint["seen"] = self.seen | {"hardware": _hardware(self.device)}
+        checkpoint["before"] = self.before
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.seen = {name: checkpoint["seen"][name] for name in self.seen}
+        self.before = checkpoint.get("before", [])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optim = self.optim
@@ -248,6 +256,8 @@ def fit(cfg: TrainConfig, loggers: Sequence[Logger], callbacks: Sequence[L.Callb
     data = CorpusData(cfg.data, cfg.model.context, optim.batch_size, optim.accumulate, cfg.seed)
     composer = new_composer(cfg.model, data.vocabulary, data.bins)
     training = Training(composer, optim, cfg.trainer.compiled)
+    if cfg.start and not resume:
+        start_from(training, checkpoint.load(cfg.start), data.vocabulary, data.bins)
     training.save_hyperparameters(asdict(cfg))
     trainer = new_trainer(cfg, loggers, callbacks)
     with warnings.catch_warnings():
@@ -255,6 +265,22 @@ def fit(cfg: TrainConfig, loggers: Sequence[Logger], callbacks: Sequence[L.Callb
         trainer.fit(training, data, ckpt_path=resume, weights_only=True)
     trainer.save_checkpoint(cfg.folder / "last.ckpt")
     return trainer
+
+
+def start_from(training: Training, bundle: Bundle, vocabulary: Vocabulary, bins: Bins) -> None:
+    """Give a run the weights of a bundle, and what it knows of the runs before.
+
+    Raises `ValueError` where the bundle's size, vocabulary or bins are not those of the run.
+    """
+    run = (asdict(training.composer.config), vocabulary.fingerprint, bins.fingerprint)
+    its = (asdict(bundle.size), bundle.vocabulary.fingerprint, bundle.bins.fingerprint)
+    for name, mine, found in zip(("model", "vocabulary", "bin edges"), run, its, strict=True):
+        if mine != found:
+            raise ValueError(f"start: the bundle's {name} {found}; legal is the run's own {mine}")
+    training.composer.load_state_dict(bundle.composer.state_dict())
+    facts = bundle.config.get("training", {})
+    told = {name: facts.get(name) for name in ("steps", "windows", "tokens", "hours")}
+    training.before = [*facts.get("before", []), {"sha256": bundle.sha256, **told}]
 
 
 def _ignore_known_warnings() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonicrx_ml.attributes import legato_ratio
+from sonicrx_ml.attributes import legato_ratio, polyphony
 from sonicrx_ml.expression import (
     ARCH_DB,
     articulate,
@@ -38,6 +38,13 @@ def four_four(n_bars):
 
 def scale(n_bars, duration=0.5):
     return piece(*((q, duration, 60 + q % 12) for q in range(4 * n_bars)))
+
+
+def chords(n_bars, *lengths):
+    """At every beat as many notes as there are lengths, the lowest first."""
+    return piece(
+        *((q, length, 60 + 4 * i) for q in range(4 * n_bars) for i, length in enumerate(lengths))
+    )
 
 
 def bar_level(notes, bars):
@@ -95,6 +102,33 @@ def test_articulation_reaches_the_asked_ratio(asked, composed):
     played = articulate(notes, bars, np.full(4, asked))
     ratio = legato_ratio(played)
     assert ratio[:-1] == pytest.approx(np.full(15, asked), abs=1e-9)  # nothing follows the last
+
+
+@pytest.mark.parametrize("wanted", [2.0, 2.4, 3.0])
+def test_polyphony_is_met_within_the_same_articulation(wanted):
+    """Three notes at .6 sound as 3 let go together, or, one of them held, as 1 + 2 x .4 = 1.8."""
+    bars, notes = four_four(4), chords(4, 0.9, 0.5, 0.4)
+    played = articulate(notes, bars, np.full(4, 0.6), np.full(4, wanted))
+    assert polyphony(played, bars)[:3] == pytest.approx(np.full(3, wanted), abs=0.25)
+    ratio = legato_ratio(played).reshape(16, 3)[:12]
+    assert ratio.mean(axis=1) == pytest.approx(np.full(12, 0.6), abs=1e-9)
+    assert (ratio.argmax(axis=1) == 0).all() or wanted == 3.0  # what was composed longest is held
+
+
+def test_a_note_before_a_rest_is_not_held_through_it():
+    notes = piece((0, 1, 60), (1, 1, 60), (12, 1, 60))  # two bars of rest
+    played = articulate(notes, four_four(4), np.full(4, 0.8))
+    assert played.duration[1] == pytest.approx(0.8 * 4)  # a bar, not eleven quarters
+
+
+@given(st.lists(st.floats(0.1, 3.0), min_size=1, max_size=5), st.floats(0.3, 1), st.floats(1, 6))
+def test_room_for_polyphony_keeps_the_mean_ratio(lengths, asked, wanted):
+    bars, notes = four_four(2), chords(2, *lengths)
+    played = articulate(notes, bars, np.full(2, asked), np.full(2, wanted))
+    apart = legato_ratio(played)[: 4 * len(lengths)].mean()
+    alone = legato_ratio(articulate(notes, bars, np.full(2, asked)))[: 4 * len(lengths)].mean()
+    assert apart == pytest.approx(alone, abs=0.06)  # the shortest note a player can let sound
+    assert (played.duration > 0).all()
 
 
 def test_articulation_keeps_the_differences_within_a_bar():

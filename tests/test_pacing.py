@@ -109,6 +109,29 @@ def test_lengths_are_chosen_by_what_sounds_already():
     assert "4.0.2" in wished(voices, free, "Duration")  # alone, however long
 
 
+def test_held_notes_are_counted_where_performance_sets_the_lengths():
+    """Legato, three notes asked, one onset a beat: slack is a fifth of 3 x 48, 28.8 positions."""
+    voices = pacing.Voices([asked(polyphony=3.0, articulation=1.0, density=1.0)])
+    short = "0.1.12"  # what is composed does not count
+    state = after(HEAD + note(0, 60, 64, length=short) + note(12, 60, length=short))
+    assert (state.phrase_held[0], state.phrase_spell[0], state.held()[0]) == (24, 12, 1)
+    # after the next beat 24 + 12 - 3 x 24 = -36: too thin to go on
+    thin = HEAD + note(0, 60, 64, length=short) + note(12, 60, length=short)
+    assert not wished(voices, thin, "Position")
+    assert wished(voices, thin, "Pitch")
+    even = HEAD + note(0, 60, 64, 67, length=short)
+    assert wished(voices, even, "Position")
+    assert wished(voices, even, "Pitch")
+    thick = HEAD + note(0, 60, 64, 67, 72, length=short) + note(12, 60, 64, 67, 72, length=short)
+    assert not wished(voices, thick, "Pitch")  # 48 + 5 x 12 - 72 = 36
+    assert wished(voices, thick, "Position")
+
+
+def test_a_family_is_held_for_a_bar_at_most():
+    state = after(HEAD + note(36, 60, 64) + HEAD + HEAD)
+    assert (state.phrase_held[0], state.phrase_spell[0], state.held()[0]) == (2 * 48, 48, 0)
+
+
 def test_what_a_note_covers_goes_on_over_the_bar_line():
     state = after(HEAD + note(36, 60, length="2.0.12") + HEAD)  # 12 positions reach into this bar
     assert state.phrase_cover[0] == 24

@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose
 
 from sonicrx_ml import palette
 from sonicrx_ml.curve import Curve
-from sonicrx_ml.plan import TARGETS, arrangement, plan
+from sonicrx_ml.plan import TARGETS, arrangement, at_once, plan
 from sonicrx_ml.prescription import CONTROLS, METERS, Control, Prescription, vocabulary
 
 
@@ -397,6 +397,45 @@ def test_the_lead_never_rests_and_all_play_at_the_end(bars, families):
     assert found[-1].all()
     assert found[: bars // 2 + 1].any(axis=0).all()  # all have entered by the middle
     assert (found.sum(axis=1) >= min(2, families) * (np.arange(bars) > bars // 2)).all()
+
+
+def test_where_there_is_room_for_few_they_take_turns():
+    found = arrangement(16, 3, at_once=np.repeat([1.0, 2.0], 8))
+    assert ["".join(".#"[int(plays)] for plays in row) for row in found.T] == [
+        "####....########",
+        "....####....####",
+        "........####....",
+    ]
+
+
+@given(st.integers(1, 200), st.integers(1, 12), st.floats(0, 14))
+def test_no_more_play_at_once_than_there_is_room_for(bars, families, room):
+    free = arrangement(bars, families)
+    found = arrangement(bars, families, at_once=np.full(bars, np.floor(room)))
+    assert not (found & ~free).any()
+    assert found.any(axis=1).all()
+    assert found.any(axis=0).all()
+    turn = max(1, min(4, bars // families))
+    assert (found.sum(axis=1)[:-turn] <= max(1, room)).all()
+
+
+@pytest.mark.parametrize(
+    ("polyphony", "articulation", "expected"),
+    [(1.5, 0.95, 1), (3, 1, 3), (2, 0.5, 3), (2, None, 2), (None, 0.9, np.inf)],
+)
+def test_room_for_families(polyphony, articulation, expected):
+    """Notes held between onsets: halfway from the polyphony to it over the articulation."""
+    asked = {"polyphony": polyphony, "articulation": articulation}
+    targets = {name: np.array([np.nan if v is None else v]) for name, v in asked.items()}
+    assert at_once(targets).tolist() == [expected]
+
+
+def test_the_leading_family_plays_its_anchor():
+    thin = {"polyphony": 1, "articulation": 1.0, "instruments": ("piano", "cello")}
+    laid = plan(asking(duration_s=120, tempo=60, meter="3/4", anchor=MOTIF, **thin))
+    assert not laid.playing[:, 0].all()
+    for place in laid.anchors:
+        assert laid.playing[laid.bars.index(place.onset), 0].all()
 
 
 def test_energy_alone_fills_in_density_articulation_and_loudness():

@@ -35,7 +35,7 @@ def facts(prepared):
     data = card.describe_data(DataConfig(prepared=str(prepared)))
     unknown = dict.fromkeys(("tokens", "hours", "hardware", "valid_nats_per_note"))
     return {"run": run, "data": data, "parameters": 1, "steps": 1, "windows": 1,
-            "versions": {}} | unknown  # fmt: skip
+            "before": [], "versions": {}} | unknown  # fmt: skip
 
 
 def write(folder: Path) -> Path:
@@ -99,3 +99,18 @@ def test_the_card_warns_of_tier_b(prepared, facts):
     assert "Tier b was used" not in card.model_card(facts, bins)
     data = facts["data"] | {"tiers": {"a": 12, "b": 3}}
     assert "**Tier b was used**" in card.model_card(facts | {"data": data}, bins)
+
+
+def test_the_card_names_the_runs_before(prepared, facts):
+    bins = load_prepared(prepared)[1]
+    assert "began with" not in card.model_card(facts, bins)
+    runs = [
+        {"sha256": digit * 64, "steps": steps, "windows": 4 * steps, "tokens": None, "hours": 1.5}
+        for digit, steps in (("a", 1000), ("b", 20))
+    ]
+    page = card.model_card(facts | {"before": runs}, bins)
+    assert (
+        "| began with the weights | bbbbbbbbbbbbbbbb: steps 20, tokens not recorded, hours 1.50"
+        in page
+    )
+    assert "| which began with | aaaaaaaaaaaaaaaa: steps 1,000, tokens" in page

@@ -321,6 +321,29 @@ def test_a_checkpoint_becomes_a_bundle_with_a_card(configure, tmp_path):
 # ---------------------------------------------------------------- errors
 
 
+def test_a_run_begins_with_the_weights_of_a_bundle(configure, tmp_path):
+    """Its own schedule and stream, their weights: rate 0 leaves them as they are."""
+    first = configure("name=first", "optim.max_steps=3", "trainer.valid_every=3")
+    _, trainer = run(first)
+    bundle = checkpoint.load(release(first.folder / "last.ckpt", tmp_path / "bundle"))
+    start = f"start={tmp_path / 'bundle'}"
+    _, trainer = run(configure("name=second", start, "optim.lr=1e-12"))
+    for name, weight in weights(trainer).items():
+        np.testing.assert_allclose(weight.numpy(), bundle.weights[name], atol=1e-6)
+    folder = release(tmp_path / "second" / "last.ckpt", tmp_path / "again")
+    (before,) = json.loads((folder / "config.json").read_text())["training"]["before"]
+    assert (before["sha256"], before["steps"], before["windows"]) == (bundle.sha256, 3, 12)
+    assert bundle.sha256[:16] in (folder / "README.md").read_text()
+
+
+def test_a_bundle_of_another_size_is_refused(configure, tmp_path):
+    first = configure("name=first", "optim.max_steps=3", "trainer.valid_every=3")
+    run(first)
+    release(first.folder / "last.ckpt", tmp_path / "bundle")
+    with pytest.raises(ValueError, match=r"start: the bundle's model .*'width': 32.*'width': 48"):
+        run(configure(f"start={tmp_path / 'bundle'}", "model.width=48"))
+
+
 def test_a_weight_for_an_unknown_source_stops_the_run(configure):
     cfg = configure()
     cfg.data.source_weights["folk"] = 2.0
