@@ -16,20 +16,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonicrx_ml.canonical import GRID
+from sonicrx_ml.keys import HOME, PROFILES, correlate
 from sonicrx_ml.plan import PHRASE, BarPlan, voices
 from sonicrx_ml.rules import Flags, Rule, State, of_bar, positions_left
 from sonicrx_ml.tokens import DURATION
 
 Floats = NDArray[np.float64]
 
-LEAD = 0.5  # bars by which onsets may be ahead of what is asked, or behind
-BULK = 0.2  # and by which note time may be
+LEAD = 0.35  # bars by which onsets may be ahead of what is asked, or behind
+BULK = 0.15  # and by which note time may be
 NEAR = 2.0  # semitones that the mean pitch of a phrase may be off in the end
 REACH = 20.0  # and this much more for its first note, less with every further one
 
-_TONIC = {"major": 0, "minor": 9}
+_KEY = {"major": HOME["major"], "minor": 12 + HOME["minor"]}  # of the 24, as music is composed
+CLEAR = 0.08  # correlation by which the asked key is to be likelier than any other
 CHORD = 2  # notes that one onset may have beyond the asked polyphony
-LONGER = 4 * GRID  # positions that another pitch class may have sounded longer than the tonic
+OPEN_CHORD = 6  # and beyond this where the polyphony is open
+
+
+class Crowd:
+    """No onset has many more notes than asked: what lacks elsewhere is not piled up on one."""
+
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        asked_BK = voices(_laid(plans, "polyphony"), _laid(plans, "articulation"))
+        self.most_BK = np.nan_to_num(np.ceil(asked_BK), nan=OPEN_CHORD) + CHORD
+
+    def allowed(self, state: State) -> Flags:
+        full = state.onset_notes >= of_bar(self.most_BK, state.bar)
+        decides = (full & (state.kind == DURATION))[:, None]
+        return ~(decides & (state.pitch_V | state.program_V))
 
 
 class Pace:
@@ -78,7 +93,7 @@ class _Written:
         asked = of_bar(self.asked_BK, state.bar)[:, None]
         slack = BULK * asked * state.size[:, None]
         ahead = state.phrase_length[:, None] - asked * state.phrase_cover[:, None]
-        stays_BV = _adds(state, asked, ahead > slack, ahead < -slack)
+        stays_BV = _adds(state, ahead > slack, ahead < -slack)
         then_BV = np.abs(ahead + state.value_V - asked * state.newly_covered(state.value_V[None]))
         nearest = then_BV[:, state.duration_V].min(axis=1, keepdims=True)
         near_BV = then_BV <= np.maximum(nearest, np.maximum(slack, np.abs(ahead)))
@@ -102,13 +117,11 @@ class _Held:
         slack = np.maximum(BULK * asked * state.size[:, None], step)
         ahead = state.phrase_held[:, None] - asked * state.phrase_spell[:, None]
         then = ahead + (state.held()[:, None] - asked) * step
-        return _adds(state, asked, then + step > slack, then < -slack) | np.isnan(asked)
+        return _adds(state, then + step > slack, then < -slack) | np.isnan(asked)
 
 
-def _adds(state: State, asked: Floats, thick: Flags, thin: Flags) -> Flags:
+def _adds(state: State, thick: Flags, thin: Flags) -> Flags:
     """An onset gets another note where it is `thin`, and none where it is `thick`."""
-    full = state.onset_notes[:, None] >= np.ceil(asked) + CHORD
-    thick, thin = full | thick, ~full & thin
     adds_V, goes_on_V = state.pitch_V | state.program_V, state.onset_V | state.leaves_V
     decides = (state.kind == DURATION)[:, None]
     return ~decides | ~((adds_V & thick) | (goes_on_V & thin))
@@ -131,22 +144,29 @@ class Height:
 
 
 class Home:
-    """The tonic sounds longest: another pitch class that is ahead of it waits."""
+    """The asked key stays the likeliest of all 24 over the latest bars, by a clear margin.
+
+    While another is nearer than that, only pitches sound that speak more for the asked one.
+    """
 
     def __init__(self, plans: Sequence[BarPlan]) -> None:
-        self.tonic = np.array([_TONIC.get(plan.mode or "", 0) for plan in plans])
+        self.key = np.array([_KEY.get(plan.mode or "", 0) for plan in plans])
         self.told = np.array([plan.mode is not None for plan in plans])
 
     def allowed(self, state: State) -> Flags:
-        home = np.take_along_axis(state.sounded_BC, self.tonic[:, None], axis=1)
-        ahead_BC = state.sounded_BC > home + LONGER
-        ahead_BV = ahead_BC[:, state.class_V] & state.pitch_V
-        return ~(ahead_BV & self.told[:, None])
+        scores_BK = correlate(state.recent_BC)
+        rows = np.arange(len(scores_BK))
+        mine = scores_BK[rows, self.key]
+        scores_BK[rows, self.key] = -np.inf
+        rival = scores_BK.argmax(axis=1)
+        near = (mine < scores_BK[rows, rival] + CLEAR) & self.told
+        better_BC = PROFILES[self.key] > PROFILES[rival]
+        return ~(near[:, None] & state.pitch_V & ~better_BC[:, state.class_V])
 
 
 def wishes_for(plans: Sequence[BarPlan]) -> list[Rule]:
     """The most urgent first."""
-    return [Pace(plans), Voices(plans), Height(plans), Home(plans)]
+    return [Crowd(plans), Pace(plans), Voices(plans), Height(plans), Home(plans)]
 
 
 def _laid(plans: Sequence[BarPlan], name: str) -> Floats:

@@ -37,6 +37,7 @@ Flags = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 TOKENS_PER_BAR = 160  # a stream that fills a bar with more is made to go on to the next bar
+FADE = 0.9  # of what a bar counts for in `recent_BC`, a bar later
 SILENT_BARS = 1  # bars in a row that may stay empty
 
 
@@ -61,6 +62,8 @@ class State:
         """Bar in which each family last began a note."""
         self.sounded_BC = np.zeros((batch, 12))
         """Grid positions that each canonical pitch class has sounded."""
+        self.recent_BC = np.zeros((batch, 12))
+        """The same, with the bars before counting for less and less."""
         self.size_V = np.where(vocabulary.kind == METER, vocabulary.bar_sizes[vocabulary.value], 0)
         self.size = np.zeros(batch, dtype=np.int64)
         """Grid positions of the bar."""
@@ -113,7 +116,9 @@ class State:
         self.chord_BF[rows, self.family[rows]] += 1
         self.began_BF[rows, self.family[rows]] = self.now[rows]
         rows = np.flatnonzero(kind == DURATION)
-        self.sounded_BC[rows, self.pitch[rows] % 12] += value[rows]
+        for sums_BC in (self.sounded_BC, self.recent_BC):
+            sums_BC[rows, self.pitch[rows] % 12] += value[rows]
+        self.recent_BC[new_bar] *= FADE
         self._account(ids, kind, value)
         self.kind = np.where(kind == PAD, self.kind, kind)
 
