@@ -315,7 +315,8 @@ all of ours is slightly optimistic.
 Fitted weights {fields}: {weights}; shipped: {shipped}.
 Albrecht & Shanahan and Krumhansl & Kessler: one duration histogram of the piece. Temperley: his
 Bayesian model, by which the judge tells CK and CKD; nothing of it is fitted but the chance to stay
-in a key, .95, chosen among .8, .9, .95, .98 and .998. On pop909 it takes many a major key for its relative.
+in a key, .95, chosen among .8, .9, .95, .98 and .998. On pop909 it takes many a major key for its
+relative.
 
 {accuracy}
 
@@ -412,7 +413,8 @@ def main() -> None:
     }
     last = HERE / "label_accuracy.json"
     if options.music21 is None and last.exists():
-        report |= {MUSIC21: part for part in [json.loads(last.read_text()).get(MUSIC21)] if part}
+        kept = json.loads(last.read_text())
+        report |= {name: kept[name] for name in kept if name == MUSIC21}
     if options.music21:
         found = by_music21(options.data, pieces, options.music21)
         report[MUSIC21] = music21_report(pieces, predicted, found)

@@ -1,4 +1,4 @@
-"""Temperley's key finder: textbook cadences, a hand-computed posterior, and the plain sum over paths."""
+"""Temperley's key finder: textbook cadences, a posterior by hand, and the sum over every path."""
 
 from __future__ import annotations
 
