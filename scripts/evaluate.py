@@ -8,13 +8,22 @@ from typing import Any
 
 import torch
 
-from sonicrx_ml import audio, checkpoint, evaluation, evaluation_page, likelihood, likeness, tracks
+from sonicrx_ml import (
+    audio,
+    checkpoint,
+    evaluation,
+    evaluation_page,
+    likelihood,
+    likeness,
+    suite,
+    tracks,
+)
 from sonicrx_ml.baselines import column
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.config import EvaluateConfig, entry
-from sonicrx_ml.evaluation import Judged
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.results import write
+from sonicrx_ml.suite import Judged
 
 
 @entry("evaluate", EvaluateConfig)
@@ -36,9 +45,9 @@ def main(cfg: EvaluateConfig) -> None:
         if "nats" in cfg.what:
             parts["likelihood"] = nats(cfg, bundle)
         if "suite" in cfg.what:
-            entries = evaluation.spread(cfg.suite.prescriptions, cfg.limit)
+            entries = suite.spread(cfg.suite.prescriptions, cfg.limit)
             parts["about"] |= {"prescriptions": len(entries), "seeds": cfg.seeds}
-            found = suite(cfg, bundle, [Prescription.from_dict(entry) for entry in entries])
+            found = judged(cfg, bundle, [Prescription.from_dict(entry) for entry in entries])
         if "likeness" in cfg.what:
             parts["likeness"] = likeness.by_column(found, prepared, cfg.split, out)
     parts |= evaluation.by_column(found)
@@ -56,14 +65,14 @@ def nats(cfg: EvaluateConfig, bundle: Bundle) -> dict[str, Any]:
     return likelihood.estimates(scores)
 
 
-def suite(
+def judged(
     cfg: EvaluateConfig, bundle: Bundle, asked: list[Prescription]
 ) -> dict[str, list[Judged]]:
     columns = [
-        *(evaluation.composer_column(n, bundle, s, cfg.sound) for n, s in cfg.columns.items()),
+        *(suite.composer_column(n, bundle, s, cfg.sound) for n, s in cfg.columns.items()),
         *(column(name, bundle, Path(cfg.prepared), cfg.split) for name in cfg.baselines),
     ]
-    return {c.name: evaluation.run(asked, c, Path(cfg.out), cfg.seeds, cfg.batch_size)
+    return {c.name: suite.run(asked, c, Path(cfg.out), cfg.seeds, cfg.batch_size)
             for c in columns}  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """What a composer is held against: music that was not composed to the prescription.
 
-Each baseline is an `evaluation.Column`. A real piece or an etude is *laid under* the plan: its
+Each baseline is a `suite.Column`. A real piece or an etude is *laid under* the plan: its
 bars, from the first and over again where it is too short, take the place of the composer's. Then
 it is performed as ours is (tempo, key, instruments, dynamics, articulation, end), so that they
 differ from the composer in the notes alone.
@@ -22,13 +22,13 @@ from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.compose import compose
 from sonicrx_ml.conformance import judge
 from sonicrx_ml.dataset import load_labels, load_split
-from sonicrx_ml.evaluation import Column, Made
 from sonicrx_ml.expression import perform
 from sonicrx_ml.notes import Floats, Ints, write_midi
 from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.plan import BarPlan, plan
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.sampling import SamplingConfig
+from sonicrx_ml.suite import Column, Made
 from sonicrx_ml.tokens import METER, Vocabulary, decode
 
 #: Attributes by which the nearest piece is found, where they are asked.

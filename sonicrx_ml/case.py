@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sonicrx_ml import acoustics, anchor, attributes, emotion, keys, pulse
+from sonicrx_ml import acoustics, anchor, attributes, emotion, keys, pulse, temperley
 from sonicrx_ml.consonance import Consonance, consonance
 from sonicrx_ml.entrainment import TempoChange, tempo_change
 from sonicrx_ml.heard import Heard
@@ -87,7 +87,13 @@ class Case:
 
     @functools.cached_property
     def key(self) -> keys.Key:
+        """By the finder that labels the corpus, the more accurate one."""
         return keys.estimate_key(self.notes)
+
+    @functools.cached_property
+    def second_key(self) -> keys.Key:
+        """By a finder that neither labels nor chooses between takes."""
+        return temperley.estimate_key(self.notes)
 
     @functools.cached_property
     def measured(self) -> dict[str, Floats]:

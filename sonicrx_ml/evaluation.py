@@ -1,9 +1,9 @@
 """Does the music follow the prescription? Conformance over a suite of prescriptions.
 
-Every prescription is composed by every *column* (the raw model, masked decoding, another system),
-judged on what was made, and the judgements become figures with 95 % bootstrap intervals over
-prescriptions. Definitions follow Text2midi (tempo bins, key), MuseCoco (average share of
-attributes), MuseMorphose (correlation over bars) and FIGARO (density error).
+The judged tracks of every *column* (the raw model, masked decoding, another system; see `suite`)
+become figures with 95 % bootstrap intervals over prescriptions. Definitions follow Text2midi (tempo
+bins, key), MuseCoco (average share of attributes), MuseMorphose (correlation over bars) and FIGARO
+(density error).
 
 Failures are failures, never dropped: a track that cannot be judged scores 0 in every share, and in
 a correlation it stands at the median, which tells nothing. Only errors in BPM or seconds leave it
@@ -12,30 +12,19 @@ out, as it has none; their sample count says so.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import itertools
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from rich.progress import track
 
-from sonicrx_ml import audio, emotion
-from sonicrx_ml.checkpoint import Bundle
-from sonicrx_ml.compose import compose, produce
-from sonicrx_ml.conformance import judge
+from sonicrx_ml import emotion
 from sonicrx_ml.labels import FIXED_EDGES
 from sonicrx_ml.notes import Floats
 from sonicrx_ml.plan import plan
-from sonicrx_ml.prescription import Prescription
-from sonicrx_ml.sampling import SamplingConfig
 from sonicrx_ml.statistics import Estimate, Statistic, bootstrap, root_mean, spearman
+from sonicrx_ml.suite import Judged
 from sonicrx_ml.verdicts import Report, Verdict, Where
 
 TEMPO_EDGES = FIXED_EDGES["tempo"]  # BPM, the bins of Text2midi
@@ -47,148 +36,6 @@ KNOBS = ("tempo", "mode", "energy", "density", "polyphony", "register", "articul
 AS_COMPOSED, COMPOSED_BPM = "energy as composed", 80.0
 
 Side: TypeAlias = Literal["asked", "realised"]
-T = TypeVar("T")
-Made: TypeAlias = tuple[bytes, Report]
-"""The MIDI of a track, and what the judge found."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A way to make tracks: `make` gives one for each prescription, in order."""
-
-    name: str
-    identity: str
-    """What its tracks depend on, beside the prescription and this package's code."""
-    make: Callable[[Sequence[Prescription]], Sequence[Made]]
-    takes: int = 1
-    """Tracks that are made for each one that is kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A judged track; `entry` is its place in the suite, the same for every seed."""
-
-    entry: int
-    prescription: Prescription
-    report: Report
-    midi: Path
-    """Its file, which need not be there, or be MIDI, where the report says that it failed."""
-
-
-def composer_column(
-    name: str, bundle: Bundle, sampling: SamplingConfig, sound: bool = False
-) -> Column:
-    """Tracks of a bundle, judged on their notes, or with `sound` on their rendering too.
-
-    Raises `ValueError` where there is to be sound and $SONICRX_SOUNDFONT names no SoundFont.
-    """
-    if sound:
-        audio.check()
-
-    def make(prescriptions: Sequence[Prescription]) -> list[Made]:
-        found = compose(prescriptions, bundle, sampling)
-        if sound:
-            return [
-                (c.midi, produce(c, bundle, sampling, psychoacoustics=True).report) for c in found
-            ]
-        return [(c.midi, judge(c.prescription, c.midi)) for c in found]
-
-    identity = json.dumps([bundle.sha256, asdict(sampling), sound])
-    return Column(name, identity, make, sampling.best_of)
-
-
-# ---------------------------------------------------------------- making and judging
-
-
-def run(
-    suite: Sequence[Prescription],
-    column: Column,
-    out: Path,
-    seeds: Sequence[int] = (1,),
-    batch_size: int = 16,
-) -> list[Judged]:
-    """Make and judge every prescription of a suite once per seed, longest first.
-
-    A finished track is a line of `out/<column>.jsonl` and a file in `out/<column>/`; it is not
-    made again while its prescription, the column's identity and the package's code, the judge's
-    included, are the same.
-    """
-    wanted = [
-        (entry, replace(prescription, seed=1000 * seed + entry))
-        for seed in seeds
-        for entry, prescription in enumerate(suite)
-    ]
-    done = _read(out / f"{column.name}.jsonl")
-    missing = [p for _, p in wanted if _key(column, p) not in done]
-    missing.sort(key=lambda p: -p.felt_beats / p.felt_beats_per_bar)
-    size = max(1, batch_size // column.takes)
-    batches = [missing[i : i + size] for i in range(0, len(missing), size)]
-    for batch in track(batches, column.name, disable=not batches):
-        for prescription, (midi, report) in zip(batch, column.make(batch), strict=True):
-            _write(out, column, prescription, midi, report)
-            done[_key(column, prescription)] = report
-    return [
-        Judged(entry, p, done[_key(column, p)], _midi_path(out, column, p)) for entry, p in wanted
-    ]
-
-
-def spread(items: Sequence[T], limit: int) -> list[T]:
-    """So many of the items, evenly spread (0: all)."""
-    count = min(limit, len(items)) or len(items)
-    return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]
-
-
-def _key(column: Column, prescription: Prescription) -> str:
-    text = code_sha256() + column.identity + prescription.to_json()
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@functools.cache
-def code_sha256() -> str:
-    """SHA-256 of the package's sources and goals: other code may make, or judge, otherwise."""
-    found = sorted(files("sonicrx_ml").iterdir(), key=lambda path: path.name)
-    sources = [path for path in found if path.name.endswith((".py", "goals.toml"))]
-    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sources]
-    named = [path.name + digest for path, digest in zip(sources, digests, strict=True)]
-    return hashlib.sha256("".join(named).encode()).hexdigest()
-
-
-def _write(
-    out: Path, column: Column, prescription: Prescription, midi: bytes, report: Report
-) -> None:
-    path = _midi_path(out, column, prescription)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(midi)
-    row = {
-        "key": _key(column, prescription),
-        "prescription": prescription.to_dict(),
-        "report": report.to_dict(),
-    }
-    with (out / f"{column.name}.jsonl").open("a") as file:
-        file.write(json.dumps(row) + "\n")
-
-
-def _midi_path(out: Path, column: Column, prescription: Prescription) -> Path:
-    return out / column.name / f"{prescription.id}.mid"
-
-
-def _read(path: Path) -> dict[str, Report]:
-    """Finished tracks by key; a line that was cut short by a kill is taken out of the file.
-
-    Of a prescription only the last line counts, since its track replaced the earlier ones' MIDI.
-    """
-    if not path.is_file():
-        return {}
-    text = path.read_text()
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        path.write_text(whole)
-    rows = [json.loads(line) for line in whole.splitlines()]
-    last = {row["report"]["prescription_id"]: row for row in rows}
-    return {row["key"]: Report.from_dict(row["report"]) for row in last.values()}
-
-
-# ---------------------------------------------------------------- figures
 
 
 def by_column(found: Mapping[str, Sequence[Judged]]) -> dict[str, dict[str, Any]]:
@@ -378,7 +225,8 @@ def _bars(report: Report, attribute: str) -> Floats:
 def spill(judged: Sequence[Judged]) -> Estimate:
     """Mean over pairs of different knobs of |rank correlation| of one asked, the other realised.
 
-    0 where knobs are independent. Its interval leans upward: an absolute value has no zero mean.
+    0 where knobs are independent. An absolute value leans upward, and more so in resamples: the
+    interval is the basic bootstrap's, which takes that lean back.
     """
     sides: tuple[Side, Side] = ("asked", "realised")
     asked, realised = (
@@ -387,7 +235,7 @@ def spill(judged: Sequence[Judged]) -> Estimate:
     )
     realised = np.column_stack([_filled(column) for column in realised.T])
     entries = [j.entry for j in judged]
-    return bootstrap(np.column_stack([asked, realised]), _mean_spill, entries)
+    return bootstrap(np.column_stack([asked, realised]), _mean_spill, entries, basic=True)
 
 
 def _mean_spill(weights: Floats, values: Floats) -> Floats:
@@ -418,5 +266,4 @@ def failures(judged: Sequence[Judged]) -> dict[str, str]:
     return {j.midi.stem: j.report.failure for j in judged if j.report.failure}
 
 
-__all__ = ["Column", "Judged", "Made", "by_column", "composer_column", "effects", "failures",
-           "figures", "level", "run", "spill", "spread"]  # fmt: skip
+__all__ = ["by_column", "effects", "failures", "figures", "level", "spill"]

@@ -22,12 +22,12 @@ from rich.progress import track
 from sonicrx_ml import audio, plots, published, results, tables
 from sonicrx_ml.compose import TAIL_S
 from sonicrx_ml.drawing import FIGURE_STYLE, clock, figures
-from sonicrx_ml.evaluation import Judged
 from sonicrx_ml.mastering import master
 from sonicrx_ml.notes import Notes, read_midi
 from sonicrx_ml.page import STYLE, frame, table
 from sonicrx_ml.report import WORDING
 from sonicrx_ml.statistics import Estimate
+from sonicrx_ml.suite import Judged
 
 #: Rows of the first table, by part.
 HEADLINE = {
@@ -38,7 +38,7 @@ HEADLINE = {
         "polyphony over bars (rho)", "register over bars (rho)", "articulation over bars (rho)",
         "other knobs moved (mean absolute rho)",
     ),
-    "likeness": ("two-sample AUC",),
+    "likeness": ("two-sample AUC", "two-sample AUC, lengths aside"),
 }  # fmt: skip
 RANKS = ("best", "median", "worst")
 WIDER = """
@@ -75,13 +75,14 @@ def write(out: Path, players: bool = True) -> Path:
         ),
         _plot("Likeness to real pieces", plots.overlaps(parts.get("likeness", {})),
               tables.LIKENESS_NOTE),
+        _likeness(parts.get("likeness", {})),
         *(_column(name, tracks[name], players, first=not i) for i, name in enumerate(tracks)),
+        _failures(parts.get("failures", {})),
         _every_figure(parts),
         f"<p class='note soft'>{escape(WORDING)}</p>",
     ]  # fmt: skip
-    path = out / "results.html"
-    path.write_text(frame("Evaluation", "\n".join(sections), STYLE + WIDER), encoding="utf-8")
-    return path
+    page = frame("Evaluation", "\n".join(sections), STYLE + WIDER)
+    return results.put(out / "results.html", page.encode())
 
 
 def ranked(judged: Sequence[Judged]) -> dict[str, Judged]:
@@ -228,6 +229,31 @@ def _track(rank: str, judged: Judged, players: bool) -> str:
 def _player(judged: Judged) -> str:
     data = base64.b64encode(preview(judged)).decode("ascii")
     return f"<audio controls preload='none' src='data:audio/mpeg;base64,{data}'></audio>"
+
+
+def _likeness(found: Mapping[str, Any]) -> str:
+    """AUC, novelty, diversity and every feature, folded away."""
+    if not found:
+        return ""
+    titles, rows = tables.likeness_rows(found)
+    shown = table(map(plots.label, titles), map(_row, rows))
+    return (
+        f"<details><summary>Likeness, novelty, diversity: every figure</summary>{shown}</details>"
+    )
+
+
+def _failures(found: Mapping[str, Mapping[str, str]]) -> str:
+    """What could not be judged, and why; nothing where there was no such track."""
+    rows = [(plots.label(name), key, why) for name, told in found.items()
+            for key, why in told.items()]  # fmt: skip
+    if not rows:
+        return ""
+    return f"<h2>Failures</h2>{table(('column', 'track', 'reason'), map(_row, rows))}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    first, *rest = map(escape, cells)
+    return f"<tr><th scope='row'>{first}</th>{''.join(f'<td>{cell}</td>' for cell in rest)}</tr>"
 
 
 def _every_figure(parts: Mapping[str, Any]) -> str:

@@ -3,8 +3,10 @@
 One dictionary per column, of JSON values and `Estimate`s:
 
     pieces, unreadable   how many tracks could be read as music, and how many could not
-    features             by feature of `style`: mean, that of real pieces, overlap, divergence
-    two-sample AUC       of a classifier that tells them from real pieces (`twosample`)
+    features             by feature of `style`: mean and standard deviation, those of real pieces,
+                         overlap, divergence
+    two-sample AUC       of a classifier that tells them from real pieces (`twosample`), by all
+                         features and as `COMPOSED_AUC` without those that performance writes
     tells                the features that tell them best, each with its own AUC
     novelty              what they share with the training split (`novelty`)
     diversity            what takes of one prescription share, where there are several
@@ -24,10 +26,11 @@ import numpy as np
 
 from sonicrx_ml import novelty, style, twosample
 from sonicrx_ml.canonical import Gridded
-from sonicrx_ml.evaluation import Judged
 from sonicrx_ml.notes import Floats, MidiError, read_midi
 from sonicrx_ml.statistics import Estimate, bootstrap
+from sonicrx_ml.suite import Judged
 
+COMPOSED_AUC = "two-sample AUC, lengths aside"
 TELLS = 6  # features named that tell generated from real pieces best
 
 
@@ -69,6 +72,9 @@ def measure(judged: Sequence[Judged], real: Yardstick) -> dict[str, Any]:
             for row in style.compare(table, real.features, entries, real.groups)
         }
         found["two-sample AUC"] = test.auc
+        found[COMPOSED_AUC] = twosample.two_sample(
+            table, real.features, entries, real.groups, used=twosample.COMPOSED
+        ).auc
         found["tells"] = dict(itertools.islice(test.tells.items(), TELLS))
     if grids:
         shared = [novelty.shared(grid, real.index) for grid in grids]
@@ -103,7 +109,10 @@ def _grid(judged: Judged) -> Gridded | None:
 
 
 def _feature(row: style.Comparison) -> dict[str, Any]:
-    means: dict[str, Estimate | None] = {"generated": row.generated, "real": row.real}
+    means: dict[str, Estimate | float | None] = {
+        "generated": row.generated, "generated sd": row.generated_sd,
+        "real": row.real, "real sd": row.real_sd,
+    }  # fmt: skip
     told = {name: mean for name, mean in means.items() if mean is not None}
     return told | {"overlap": row.overlap, "divergence": row.divergence}
 

@@ -16,12 +16,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from sonicrx_ml.drawing import COLOURS
-from sonicrx_ml.evaluation import CURVES, Judged, level
+from sonicrx_ml.evaluation import CURVES, level
 from sonicrx_ml.notes import Floats
 from sonicrx_ml.results import Tracks
 from sonicrx_ml.statistics import Estimate
+from sonicrx_ml.suite import Judged
 from sonicrx_ml.verdicts import Verdict
 
 STYLE: dict[Any, Any] = {
@@ -140,7 +142,7 @@ def heat_maps(effects: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> Fi
     across, down = min(ACROSS, len(effects)), -(-len(effects) // ACROSS)
     with mpl.rc_context(STYLE):
         size = 3.4 * across + 0.4, 3.3 * down + 0.8
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(hspace=0.06))
         grid = figure.subplots(down, across, squeeze=False)
         for panel, (name, table) in zip(grid.flat, effects.items(), strict=False):
             image = _heat_map(panel, table)
@@ -152,6 +154,7 @@ def heat_maps(effects: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> Fi
             "shrink": 0.9 / across,
             "aspect": 28,
             "pad": 0.02,
+            "ticks": [-1, -0.5, 0, 0.5, 1],
         }
         bar = figure.colorbar(image, ax=grid, label="rank correlation over tracks", **strip)
         bar.outline.set_visible(False)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import math
 import os
@@ -23,10 +24,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from sonicrx_ml import tables
-from sonicrx_ml.evaluation import Judged
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.published import PUBLISHED
 from sonicrx_ml.statistics import Estimate
+from sonicrx_ml.suite import Judged
 from sonicrx_ml.verdicts import Report
 
 FIELDS = ("part", "column", "figure", "value", "low", "high", "n")
@@ -46,17 +47,22 @@ def write(out: Path, parts: Mapping[str, Any], tracks: Tracks) -> Path:
     """Write the four files; returns the path of `results.md`."""
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(parts, indent=1, default=Estimate.to_dict, allow_nan=False)
-    (out / "results.json").write_text(text + "\n")
-    with (out / "results.csv").open("w", newline="") as file:
-        table = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(tidy(parts))
+    sheet = io.StringIO()
+    table = csv.DictWriter(sheet, FIELDS, lineterminator="\n")
+    table.writeheader()
+    table.writerows(tidy(parts))
     lines = [_line(name, judged, out) for name, column in tracks.items() for judged in column]
-    packed = gzip.compress("".join(lines).encode(), mtime=0)
-    (out / "tracks.jsonl.gz").write_bytes(packed)
-    page = out / "results.md"
-    page.write_text(tables.page(parts))
-    return page
+    put(out / "tracks.jsonl.gz", gzip.compress("".join(lines).encode(), mtime=0))
+    put(out / "results.csv", sheet.getvalue().encode())
+    put(out / "results.json", (text + "\n").encode())
+    return put(out / "results.md", tables.page(parts).encode())
+
+
+def put(path: Path, data: bytes) -> Path:
+    """Write a file whole or not at all; returns its path."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(data)
+    return partial.replace(path)
 
 
 def load(out: Path) -> Results:
@@ -138,4 +144,4 @@ def _judged(row: Mapping[str, Any], out: Path) -> Judged:
     )
 
 
-__all__ = ["FIELDS", "Results", "Tracks", "load", "tidy", "verdicts", "write"]
+__all__ = ["FIELDS", "Results", "Tracks", "load", "put", "tidy", "verdicts", "write"]

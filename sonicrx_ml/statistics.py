@@ -53,11 +53,14 @@ def bootstrap(
     groups: ArrayLike | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    basic: bool = False,
 ) -> Estimate:
     """A statistic (default: the mean) with its percentile interval (Efron & Tibshirani 1993).
 
     groups : (N,) which items belong together (the pieces of a work): whole groups are drawn, since
         items of a group are not independent. Default: every item on its own.
+    basic : the interval of Davison & Hinkley 1997, §5.2, for a statistic that is at least 0 and
+        that resampling shifts: the percentiles mirrored at the figure, cut off at 0.
     """
     values = np.asarray(values, dtype=float)
     statistic = statistic or mean
@@ -75,6 +78,8 @@ def bootstrap(
         return Estimate(np.nan, np.nan, np.nan, len(names))
     edges = (1 - LEVEL) / 2, (1 + LEVEL) / 2
     low, high = np.quantile(found[np.isfinite(found)], edges)
+    if basic:
+        low, high = max(0.0, 2 * value - high), max(value, 2 * value - low)
     return Estimate(value, float(low), float(high), len(names))
 
 

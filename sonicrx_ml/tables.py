@@ -33,9 +33,12 @@ has in it; `energy as composed` has none of them: in `raw` it is the network's o
 LIKENESS_NOTE = """\
 Beside the pieces of the test split, without tempo and in C major or A minor. Overlap area is 1
 where generated pieces lie among real ones as these lie among themselves (Yang & Lerch 2020); AUC is
-that of a classifier that tells them apart, .5 where it cannot (Lopez-Paz & Oquab 2017). A copied
-run is the longest in one instrument's line that a piece of the training split has too, transposed
-or in another tempo; the column `real` says what real pieces share with it."""
+that of a classifier that tells them apart, .5 where it cannot (Lopez-Paz & Oquab 2017). How long
+notes are held is written by performance, and real scores are not performed: `lengths aside` leaves
+out articulation, note lengths and polyphony. The column `retrieved` is real pieces performed as
+ours are, and says what is left of that. A copied run is the longest in one instrument's line that a
+piece of the training split has too, transposed or in another tempo; the column `real` says what
+real pieces share with it."""
 WORTH_NOTE = """\
 The conditions that the composer is told are computed from the notes being predicted: the gain over
 the n-gram is therefore that of the composer told nothing, as the n-gram is, and what being told
@@ -71,7 +74,9 @@ def _likelihood_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def _conformance_lines(columns: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
-    names = dict.fromkeys(name for column in columns.values() for name in column)
+    names = dict.fromkeys(
+        name for column in columns.values() for name, found in column.items() if found.n
+    )  # what nobody was asked for is in results.csv
     rows = [
         [
             name,
@@ -105,20 +110,37 @@ def _effects_lines(columns: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) 
 
 
 def _likeness_lines(columns: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Overlap area by feature, then AUC, novelty and diversity; a row each, a column each."""
-    flat = {name: dict(_likeness_rows(found)) for name, found in columns.items()}
-    names = dict.fromkeys(name for rows in flat.values() for name in rows)
-    rows = [[name, *(_cell(column.get(name)) for column in flat.values())] for name in names]
-    return ["## Likeness", "", LIKENESS_NOTE, "", *table(["figure", *flat], rows)]
+    head, rows = likeness_rows(columns)
+    return ["## Likeness", "", LIKENESS_NOTE, "", *table(head, rows)]
 
 
-def _likeness_rows(found: Mapping[str, Any]) -> Iterator[tuple[str, Estimate]]:
-    for feature, row in found.get("features", {}).items():
-        yield f"{feature}, overlap area", row["overlap"]
-    if "two-sample AUC" in found:
-        yield "two-sample AUC", found["two-sample AUC"]
-    for part in ("novelty", "diversity"):
-        yield from found.get(part, {}).items()
+def likeness_rows(columns: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows: AUC, novelty, diversity, then by feature mean, overlap and divergence.
+
+    A mean stands with the standard deviation over pieces, beside that of the real pieces.
+    """
+    flat = {name: dict(_likeness_cells(found)) for name, found in columns.items()}
+    for compared in [found["features"] for found in columns.values() if "features" in found][:1]:
+        flat.setdefault("real", {}).update(_means(compared, "real"))
+    names = dict.fromkeys(name for cells in flat.values() for name in cells)
+    rows = [[name, *(cells.get(name, "") for cells in flat.values())] for name in names]
+    return ["figure", *flat], rows
+
+
+def _likeness_cells(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    aucs = {name: value for name, value in found.items() if name.startswith("two-sample AUC")}
+    for part in (aucs, found.get("novelty", {}), found.get("diversity", {})):
+        yield from ((name, _cell(value)) for name, value in part.items())
+    features = found.get("features", {})
+    yield from _means(features, "generated")
+    for title, kind in (("overlap area", "overlap"), ("KL divergence, nats", "divergence")):
+        yield from ((f"{feature}, {title}", _cell(row[kind])) for feature, row in features.items())
+
+
+def _means(features: Mapping[str, Any], whose: str) -> Iterator[tuple[str, str]]:
+    for feature, row in features.items():
+        if whose in row:
+            yield f"{feature}, mean ± sd", f"{row[whose].value:.3g} ± {row[whose + ' sd']:.2g}"
 
 
 def _failure_lines(columns: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -137,4 +159,4 @@ def _escaped(value: object) -> str:
     return str(value).replace("|", "\\|").replace("\n", " ")
 
 
-__all__ = ["columns_note", "page", "table"]
+__all__ = ["columns_note", "likeness_rows", "page", "table"]

@@ -89,12 +89,12 @@ def _asked_key(case: Case) -> str | None:
 
 
 def _heard_key(case: Case) -> str:
-    return f"{TONICS[case.key.tonic]} {case.key.mode}"
+    return f"{TONICS[case.second_key.tonic]} {case.second_key.mode}"
 
 
 def _heard_key_or_relative(case: Case) -> str:
     """The asked key where the one heard is it or its relative, which shares its scale."""
-    home = TONICS[-case.key.to_canonical % 12]
+    home = TONICS[-case.second_key.to_canonical % 12]
     same_scale = {f"{home} major", f"{TONICS[(TONICS.index(home) + 9) % 12]} minor"}
     asked = _asked_key(case)
     return asked if asked in same_scale else _heard_key(case)
@@ -136,6 +136,11 @@ def _tempo_disagreement(case: Case) -> str | None:
 def _key_disagreement(case: Case) -> str | None:
     wrong = len(case.notes) and case.heard.key.tonic != case.key.tonic
     return f"the notes say {TONICS[case.key.tonic]}" if wrong else None
+
+
+def _finders_disagree(case: Case) -> str | None:
+    first = f"{TONICS[case.key.tonic]} {case.key.mode}"
+    return None if first == _heard_key(case) else f"the finder of the rows above says {first}"
 
 
 def _mode_disagreement(case: Case) -> str | None:
@@ -194,10 +199,12 @@ TOLERANCES: tuple[Tolerance, ...] = (
               lambda case: case.plan.mode, lambda case: case.key.mode,
               "profiles of Albrecht & Shanahan 2013"),
     Tolerance("key and mode", "notes", "", "same", None, "key", _asked_key, _heard_key,
-              "both at once, CK of Text2midi; judged one by one above"),
+              "both at once, CK of Text2midi, by a finder that labels and choices do not use "
+              "(Temperley 2007); judged one by one above", flag=_finders_disagree),
     Tolerance("key or relative", "notes", "", "same", None, "key",
               _asked_key, _heard_key_or_relative,
-              "CKD of Text2midi: the relative key, which shares the scale, counts as the asked"),
+              "CKD of Text2midi: the relative key, which shares the scale, counts as the asked; "
+              "Temperley 2007"),
     Tolerance("meter", "notes", "", "same", 0.0, "meter",
               lambda case: case.prescription.meter or OPEN_METER, _meters,
               "time signatures of the file"),

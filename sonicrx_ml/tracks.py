@@ -19,8 +19,8 @@ import soundfile
 from sonicrx_ml import audio
 from sonicrx_ml.case import Sound
 from sonicrx_ml.conformance import judge
-from sonicrx_ml.evaluation import Judged
 from sonicrx_ml.prescription import Prescription
+from sonicrx_ml.suite import Judged
 
 MIDI, AUDIO = (".mid", ".midi"), (".flac", ".wav", ".mp3", ".ogg")
 

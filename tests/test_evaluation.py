@@ -12,14 +12,15 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from hydra import compose, initialize_config_dir
 
-from sonicrx_ml import evaluation, goals
+from sonicrx_ml import evaluation, goals, suite
 from sonicrx_ml.config import EvaluateConfig, plain, register
 from sonicrx_ml.conformance import judge
-from sonicrx_ml.evaluation import Column, effects, figures, run
+from sonicrx_ml.evaluation import effects, figures
 from sonicrx_ml.notes import Notes, read_midi, write_midi
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import TONICS, Prescription
 from sonicrx_ml.sampling import SamplingConfig
+from sonicrx_ml.suite import Column, run
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SUITES = {
@@ -152,9 +153,9 @@ def test_energy_as_composed_leaves_out_what_is_written(tmp_path):
 
 def test_a_font_that_is_none_is_refused_before_anything_is_composed(bundle, monkeypatch):
     monkeypatch.setenv("SONICRX_SOUNDFONT", "absent.sf2")
-    evaluation.composer_column("quiet", bundle, SamplingConfig())
+    suite.composer_column("quiet", bundle, SamplingConfig())
     with pytest.raises(ValueError, match=r"font 'absent\.sf2' is not a file"):
-        evaluation.composer_column("heard", bundle, SamplingConfig(), sound=True)
+        suite.composer_column("heard", bundle, SamplingConfig(), sound=True)
 
 
 # ---------------------------------------------------------------- running
@@ -162,7 +163,7 @@ def test_a_font_that_is_none_is_refused_before_anything_is_composed(bundle, monk
 
 def test_tracks_are_made_and_judged_again_by_other_code(tmp_path, monkeypatch):
     run(PLAIN[:1], column(obedient), tmp_path)
-    monkeypatch.setattr(evaluation, "code_sha256", lambda: "other")
+    monkeypatch.setattr(suite, "code_sha256", lambda: "other")
     made: list[Prescription] = []
 
     def watched(prescription: Prescription) -> bytes:
@@ -202,8 +203,8 @@ def test_every_track_has_its_own_seed_and_seeds_share_an_entry(tmp_path):
 
 
 def test_spread_keeps_first_and_last():
-    assert evaluation.spread("abcdefghi", 3) == ["a", "e", "i"]
-    assert evaluation.spread("abc", 0) == evaluation.spread("abc", 7) == ["a", "b", "c"]
+    assert suite.spread("abcdefghi", 3) == ["a", "e", "i"]
+    assert suite.spread("abc", 0) == suite.spread("abc", 7) == ["a", "b", "c"]
 
 
 def test_a_folder_holds_the_tracks_of_one_state(tmp_path):

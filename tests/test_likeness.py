@@ -10,11 +10,11 @@ import pytest
 
 from sonicrx_ml import canonical, likeness, style
 from sonicrx_ml.conformance import judge
-from sonicrx_ml.evaluation import Judged
 from sonicrx_ml.notes import write_midi
 from sonicrx_ml.novelty import read_pieces
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.shards import prepare_etudes
+from sonicrx_ml.suite import Judged
 
 ASKED = Prescription.from_dict({"duration_s": 30})
 

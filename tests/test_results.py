@@ -20,11 +20,12 @@ from nbclient import NotebookClient
 
 from sonicrx_ml import evaluation_page, plots, published, results, tables
 from sonicrx_ml.conformance import judge
-from sonicrx_ml.evaluation import Column, by_column, run
+from sonicrx_ml.evaluation import by_column
 from sonicrx_ml.notes import Notes, write_midi
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.statistics import Estimate, bootstrap
+from sonicrx_ml.suite import Column, run
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "notebooks" / "evaluation.ipynb"
@@ -33,7 +34,7 @@ SUITE = [
                             "mode": "major", "density": density, "instruments": ["piano"]})
     for tempo, density in ((60, 1), (80, 3), ([90, 120], [1, 4]), (120, 2))
 ]  # fmt: skip
-OVERLAP = {"pitch": {"overlap": Estimate(0.8, 0.7, 0.9, 4)}}
+OVERLAP = {"pitch": {"overlap": Estimate(0.8, 0.7, 0.9, 4), "divergence": Estimate(0.1, 0, 1, 4)}}
 
 
 def chords(prescription: Prescription) -> bytes:
