@@ -135,8 +135,8 @@ def compose(
     sampling = sampling or SamplingConfig()
     plans = [plan(prescription) for prescription in prescriptions]
 
-    def choose(index: int, takes: Sequence[Gridded]) -> int:
-        off = [_deviation(prescriptions[index], plans[index], grid) for grid in takes]
+    def choose(index: int, first: int, takes: Sequence[Gridded]) -> int:
+        off = [_deviation(prescriptions[index], plans[index], first, grid) for grid in takes]
         return int(np.argmin(off))
 
     seeds = [prescription.seed for prescription in prescriptions]
@@ -148,12 +148,13 @@ def compose(
     ]  # fmt: skip
 
 
-def _deviation(prescription: Prescription, laid: BarPlan, grid: Gridded) -> float:
-    """How far the last phrase of what was composed so far is off, as it will be performed."""
-    bars = min(len(grid.meters), len(laid))
+def _deviation(prescription: Prescription, laid: BarPlan, first: int, grid: Gridded) -> float:
+    """How far the last phrase of bars `first` and on is off, as they will be performed."""
+    bars = min(len(grid.meters), len(laid) - first)
     if len(grid) == 0:
         return np.inf
-    return deviation(prescription, laid, perform(canonical.unsnap(grid), laid), bars - PHRASE, bars)
+    part = laid.part(first, first + bars)
+    return deviation(prescription, part, perform(canonical.unsnap(grid), part), bars - PHRASE, bars)
 
 
 def produce(

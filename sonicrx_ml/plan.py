@@ -12,7 +12,7 @@ Units: quarters on the page, seconds in the ear, felt BPM (see `notes`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,9 +100,40 @@ class BarPlan:
     "The swell of the loudness that is asked for."
     anchors: tuple[Anchored, ...] = ()
     "Places of the anchor, in order; the leading family plays it."
+    before_s: float = 0.0
+    "Seconds of the piece before its first bar; only a part of a longer plan has any."
 
     def __len__(self) -> int:
         return len(self.bars)
+
+    @property
+    def closes(self) -> bool:
+        """Whether the piece ends with its last bar; a part of a longer plan may go on."""
+        return bool(self.remaining[-1] == 1)
+
+    def part(self, first: int, stop: int) -> BarPlan:
+        """Bars `first` to `stop` (not included) as a plan of their own, from 0 quarters and 0 s."""
+        edges, whole = self.bars.edges, stop >= len(self)
+        start, span, bounds = edges[first], slice(first, stop), slice(first, stop + 1)
+        begun = int(np.searchsorted(self.tempo.start, start, side="right")) - 1
+        ends = self.end_quarters if whole else edges[stop]
+        over = int(np.searchsorted(self.tempo.start, ends))
+        return replace(
+            self,
+            bars=Bars(edges[bounds] - start, self.bars.meters[span]),
+            tempo=TempoMap(
+                np.maximum(self.tempo.start[begun:over] - start, 0.0), self.tempo.bpm[begun:over]
+            ),
+            seconds=self.seconds[bounds] - self.seconds[first],
+            bpm=self.bpm[span],
+            end_quarters=float(ends - start),
+            remaining=self.remaining[span],
+            playing=self.playing[span],
+            targets={name: values[span] for name, values in self.targets.items()},
+            loudness_db=self.loudness_db[span],
+            anchors=(),
+            before_s=self.before_s + float(self.seconds[first]),
+        )
 
 
 def plan(prescription: Prescription) -> BarPlan:

@@ -26,6 +26,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
+WINDOW = 16 * PHRASE  # latest bars that takes are chosen by: the cost of a phrase is constant
 OVERRUN_BARS = 4  # bars past the asked number after which a raw stream is cut
 
 
@@ -58,8 +59,9 @@ class SamplingConfig:
 
 
 Seed: TypeAlias = int | tuple[int, int]
-Choose: TypeAlias = Callable[[int, Sequence[Gridded]], int]
-"""Which take of a plan goes on, given its number and the bars of each take so far."""
+Choose: TypeAlias = Callable[[int, int, Sequence[Gridded]], int]
+"""Which take of a plan goes on, given the plan's number, and the bars of each take from a first bar
+on: all so far, or the latest `WINDOW`."""
 
 
 # ---------------------------------------------------------------- from plans to streams
@@ -99,8 +101,10 @@ def stream(
     while takes.step():
         for index in takes.arrived():
             rows = takes.rows(index)
-            whole = [takes.grid(row) for row in rows] if choose and len(rows) > 1 else []
-            yield index, takes.settle(index, choose(index, whole) if choose and whole else 0)
+            chosen = 0
+            if choose and len(rows) > 1:
+                chosen = choose(index, takes.first(index), [takes.grid(row) for row in rows])
+            yield index, takes.settle(index, chosen)
 
 
 class _Takes:
@@ -128,7 +132,11 @@ class _Takes:
         """Bar at whose bar line each stream waits."""
         self.ids = np.full(len(laid), self.vocabulary.bos)
         self.written: list[list[int]] = [[] for _ in laid]
+        """Tokens of each stream since its plan was last settled."""
+        self.phrases: list[list[Ids]] = [[] for _ in plans]
+        """Settled phrases that are still looked back on; each ends with the next one's bar line."""
         self.settled = [0] * len(plans)
+        """Number of phrases."""
         self.open = set(range(len(plans)))
 
     @property
@@ -175,9 +183,16 @@ class _Takes:
         waiting = np.all(self.waiting.reshape(-1, self.count), axis=1)
         return [index for index in sorted(self.open) if waiting[index]]
 
+    def first(self, index: int) -> int:
+        """The first bar of a plan that is still looked back on."""
+        return PHRASE * (self.settled[index] - len(self.phrases[index]))
+
     def grid(self, row: int) -> Gridded:
-        """The whole bars that a stream has composed so far."""
-        ids = np.array(self.written[row], dtype=np.uint16)
+        """The whole bars that a stream has composed, from `first` on."""
+        index = row // self.count
+        head = [self.vocabulary.bar] if self.first(index) > 0 else []
+        parts = (head, *self.phrases[index], self.written[row])
+        ids = np.concatenate([np.array(part, dtype=np.uint16) for part in parts])
         return decode(_whole_bars(ids, self.vocabulary), self.vocabulary)
 
     def settle(self, index: int, take: int) -> Ids:
@@ -189,14 +204,15 @@ class _Takes:
             self.state.copy(chosen, others)
             self.network.copy(chosen, others)
             self.ids[others] = self.ids[chosen]
-            for row in others.tolist():
-                self.written[row] = self.written[chosen].copy()
+        new = np.array(self.written[chosen], dtype=np.uint16)
+        for row in rows:
+            self.written[row] = []
+        self.phrases[index] = [*self.phrases[index], new][1 - WINDOW // PHRASE :]
+        self.settled[index] += 1
         self.goal[rows.start : rows.stop] += PHRASE
         if self.waiting[chosen]:
             self.open.discard(index)
             self.network.drop(rows)
-        new = np.array(self.written[chosen][self.settled[index] :], dtype=np.uint16)
-        self.settled[index] += len(new)
         return new
 
 
