@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sonicrx_ml import anchor, emotion
+from sonicrx_ml import anchor, emotion, sections
 from sonicrx_ml.breathing import Breath, bars_per_breath
 from sonicrx_ml.curve import Curve
 from sonicrx_ml.notes import Bars, Meter, TempoMap
@@ -29,6 +29,7 @@ from sonicrx_ml.prescription import (
     TONICS,
     Prescription,
 )
+from sonicrx_ml.sections import Section
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -100,11 +101,18 @@ class BarPlan:
     "The swell of the loudness that is asked for."
     anchors: tuple[Anchored, ...] = ()
     "Places of the anchor, in order; the leading family plays it."
+    sections: tuple[Section, ...] = ()
+    "The form, in order; none in a part of a longer plan."
     before_s: float = 0.0
     "Seconds of the piece before its first bar; only a part of a longer plan has any."
 
     def __len__(self) -> int:
         return len(self.bars)
+
+    @property
+    def form(self) -> tuple[tuple[str, float], ...]:
+        """Name and start (s) of each section."""
+        return tuple((s.label, round(float(self.seconds[s.first]), 3)) for s in self.sections)
 
     @property
     def closes(self) -> bool:
@@ -132,6 +140,7 @@ class BarPlan:
             targets={name: values[span] for name, values in self.targets.items()},
             loudness_db=self.loudness_db[span],
             anchors=(),
+            sections=(),
             before_s=self.before_s + float(self.seconds[first]),
         )
 
@@ -155,6 +164,8 @@ def plan(prescription: Prescription) -> BarPlan:
         "register": asked["register"] - transposition,
     }
     chosen = [PALETTE[name] for name in prescription.instruments or OPEN_INSTRUMENTS]
+    anchors = _anchors(prescription, bars, seconds, (transposition, mode), targets, chosen)
+    phrase = phrase_of(prescription, breath)
     return BarPlan(
         bars=bars,
         tempo=tempo,
@@ -165,13 +176,16 @@ def plan(prescription: Prescription) -> BarPlan:
         transposition=transposition,
         mode=mode,
         families=tuple(family for _, family in chosen),
-        playing=arrangement(len(bars), len(chosen), phrase_of(prescription, breath)),
+        playing=arrangement(len(bars), len(chosen), phrase),
         programs={family: program for program, family in chosen},
         targets={name: targets[name] for name in TARGETS},
         loudness_db=loudness,
         derived=frozenset(derived),
         breath=breath,
-        anchors=_anchors(prescription, bars, seconds, (transposition, mode), targets, chosen),
+        anchors=anchors,
+        sections=sections.lay(
+            len(bars), seconds[-1], phrase, prescription.seed, _anchor_bars(anchors, bars)
+        ),
     )
 
 
@@ -198,6 +212,15 @@ def _anchors(
         octave = _octave(pitch, wanted + LIFT, np.array(RANGES[family]) - transposition)
         found.append(Anchored(bars.edges[first] + onset, length, pitch + 12 * octave))
     return tuple(found)
+
+
+def _anchor_bars(anchors: Sequence[Anchored], bars: Bars) -> NDArray[np.bool_]:
+    """(bars,): from the first note of an anchor to its last."""
+    found = np.zeros(len(bars), dtype=bool)
+    for place in anchors:
+        first, last = bars.index(place.onset[[0, -1]])
+        found[first : last + 1] = True
+    return found
 
 
 def _octave(pitch: Ints, wanted: float, legal: Ints) -> int:

@@ -12,8 +12,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sonicrx_ml import rules
-from sonicrx_ml.anchoring import anchored
+from sonicrx_ml import rules, themes
+from sonicrx_ml.anchoring import Anchor, anchored
 from sonicrx_ml.canonical import Gridded
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.inference import Decoder
@@ -122,6 +122,7 @@ class _Takes:
         laid = [plan for plan in plans for _ in range(self.count)]
         held = rules.rules_for(laid, self.vocabulary)
         self.rules = anchored(held, laid) if config.masked else held[:1]
+        self.plans = plans
         self.wishes = wishes_for(laid) if config.masked and config.paced else []
         self.state = rules.State(len(laid), self.vocabulary)
         self.network = _Network(bundle.decoder, _conditions(bundle, laid), config.guidance)
@@ -209,11 +210,27 @@ class _Takes:
             self.written[row] = []
         self.phrases[index] = [*self.phrases[index], new][1 - WINDOW // PHRASE :]
         self.settled[index] += 1
+        self._take_up(index)
         self.goal[rows.start : rows.stop] += PHRASE
         if self.waiting[chosen]:
             self.open.discard(index)
             self.network.drop(rows)
         return new
+
+    def _take_up(self, index: int) -> None:
+        """Lay the melodies whose last bar has just been settled, wherever they come back."""
+        done, plan, rows = PHRASE * self.settled[index], self.plans[index], self.rows(index)
+        due = [s for s in plan.sections if s.theme and 0 <= done - s.source - s.theme < PHRASE]
+        anchor = next((rule for rule in self.rules if isinstance(rule, Anchor)), None)
+        if not due or anchor is None:
+            return
+        first, grid = self.first(index), self.grid(rows[0])
+        for section in due:
+            bars = section.source - first, section.source + section.theme - first
+            line = themes.top_line(grid, *bars, plan.families[0])
+            line = themes.taken_up(line, plan, section)
+            if len(line):
+                anchor.take_up(rows, section.site, line)
 
 
 class _Network:
