@@ -64,6 +64,11 @@ class Track:
     manifest: Mapping[str, Any]
     listening: ListeningPlan | None = None
 
+    @property
+    def sections(self) -> tuple[tuple[str, float], ...]:
+        """Name and start (s) of each section, for pages to mark."""
+        return self.composition.plan.form
+
     def made_for(self, plan: ListeningPlan) -> Track:
         """The same as the track of a listener: told on its pages, recorded in its manifest."""
         return replace(self, listening=plan, manifest={**self.manifest, "listener": plan.record()})
@@ -102,6 +107,7 @@ class Track:
             folder / "report.html",
             evidence=_evidence_mark(prescription),
             listening=self.listening,
+            form=self.sections,
         )
         (folder / "label.html").write_text(
             label.page(
@@ -218,6 +224,7 @@ def _manifest(
         "font_sha256": sound.font_sha256,
         "mastering": asdict(mastering),
         "playback_db_spl": prescription.playback_db_spl,
+        "sections": [{"name": name, "start_s": start} for name, start in composition.plan.form],
         "versions": {"sonicrx_ml": __version__, "python": platform.python_version()}
         | {name: version(name) for name in _PACKAGES},
         "machine": platform.machine(),

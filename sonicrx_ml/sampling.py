@@ -17,6 +17,7 @@ from sonicrx_ml.anchoring import Anchor, anchored
 from sonicrx_ml.canonical import Gridded
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.inference import Decoder
+from sonicrx_ml.joins import joins_for
 from sonicrx_ml.labels import FREE, SILENT, SOUNDS, remaining_bucket
 from sonicrx_ml.pacing import wishes_for
 from sonicrx_ml.plan import PHRASE, BarPlan
@@ -123,7 +124,8 @@ class _Takes:
         held = rules.rules_for(laid, self.vocabulary)
         self.rules = anchored(held, laid) if config.masked else held[:1]
         self.plans = plans
-        self.wishes = wishes_for(laid) if config.masked and config.paced else []
+        paced = config.masked and config.paced
+        self.wishes = [*joins_for(laid), *wishes_for(laid)] if paced else []
         self.state = rules.State(len(laid), self.vocabulary)
         self.network = _Network(bundle.decoder, _conditions(bundle, laid), config.guidance)
         self.rngs = [np.random.default_rng((seed, take) if take else seed)

@@ -60,7 +60,7 @@ def lay(
     for number, letter in enumerate(letters):
         origin, times = letters.index(letter), letters[:number].count(letter)
         first, size = int(edges[number]), int(edges[number + 1] - edges[number])
-        melody = ()
+        melody: tuple[int, ...] = ()
         if times:
             room = min(size, int(edges[origin + 1] - edges[origin])) - phrase
             wanted = min(room, phrase * (2 if times % 2 else 1))

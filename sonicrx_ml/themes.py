@@ -38,7 +38,7 @@ class Melody:
     def __len__(self) -> int:
         return len(self.onset)
 
-    def select(self, rows: NDArray) -> Melody:
+    def select(self, rows: NDArray | slice) -> Melody:
         return Melody(self.onset[rows], self.length[rows], self.pitch[rows])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_sections_fill_the_piece_return_and_leave_anchors_alone(bars, seconds, p
         return
     assert len(laid) >= 3
     assert letters[-1] == "A"
-    assert all(a != b for a, b in zip(letters, letters[1:], strict=False))
+    assert all(a != b for a, b in itertools.pairwise(letters))
     for section, letter in zip(laid, letters, strict=True):
         origin = laid[letters.index(letter)]
         assert section.first % phrase == 0
@@ -74,7 +75,7 @@ def test_twenty_minutes_have_a_form_and_two_minutes_have_none():
     assert len(names) == 22
     assert names[:3] == ["A", "B", "A'"]
     starts = np.array([start for _, start in long.form])
-    assert 30 < np.diff(starts).min()
+    assert np.diff(starts).min() > 30
     assert np.diff(starts).max() < 90
     assert plan(Prescription(duration_s=120)).form == (("A", 0.0),)
 
@@ -85,9 +86,9 @@ def test_twenty_minutes_have_a_form_and_two_minutes_have_none():
 def grid_of(rows, meter="4/4", bars=4):
     """From (bar, position, length, pitch, family) rows."""
     numerator, denominator = map(int, meter.split("/"))
-    columns = np.array(sorted(rows, key=lambda r: (r[0], r[1], r[4], r[3]))).T
+    bar, position, length, pitch, family = np.array(rows).T
     meters = (Meter(0.0, numerator, denominator),) * bars
-    return Gridded(*columns, np.full(columns.shape[1], 64), meters)
+    return Gridded(bar, position, length, pitch, family, np.full(len(rows), 64), meters)
 
 
 PIANO = list(FAMILIES).index("piano")
@@ -199,6 +200,23 @@ def test_a_returning_section_takes_up_its_melody(bundle, asked, takes):
             tune = wanted.pitch[wanted.onset // size == bar]
             inside = mine & (grid.bar == section.site + bar)
             assert (grid.pitch[inside] >= tune.min()).sum() == len(tune)
+
+
+def test_a_section_comes_to_rest_before_the_next(bundle):
+    """Nothing begins on the last beat of its last bar, and what begins late is of the tonic triad."""
+    asked = Prescription.from_dict({"duration_s": 24, "tempo": 160, "mode": "major"})
+    laid = dataclasses.replace(
+        plan(asked), sections=(Section("A", 0, 6), Section("B", 6, 5), Section("C", 11, 5))
+    )
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rules, "TOKENS_PER_BAR", 30)
+        (grid,) = sampling.sample(bundle, [laid], [1], PLAIN)
+    for bar in (5, 10):
+        here = grid.bar == bar
+        assert here.any()
+        assert grid.position[here].max() < 36
+        late = here & (grid.position >= 24)
+        assert set(grid.pitch[late] % 12) <= {0, 4, 7}
 
 
 def test_a_plan_without_returns_has_the_rules_of_before(bundle):
