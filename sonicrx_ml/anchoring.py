@@ -8,6 +8,9 @@ composer's, which hears the motif as part of the stream and harmonises around it
 The motif's own notes come before every other rule but the grammar; in the bars from its first onset
 to its last the other rules hold for all other notes.
 
+The melody of a section that comes back (`themes`) is played in the same way, laid as soon as it is
+composed. It is the leading family's top line, and what else that family plays in a bar is below it.
+
 Shapes: B streams, V vocabulary, K bars, P positions of a bar, F families.
 """
 
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +28,17 @@ from sonicrx_ml.canonical import GRID, nearest_duration
 from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.plan import BarPlan
 from sonicrx_ml.rules import Ensemble, Flags, Ints, Register, Rule, State, of_bar
+from sonicrx_ml.themes import Melody
 from sonicrx_ml.tokens import BAR, DURATION, EOS, PITCH, POSITION, PROGRAM
 
 ROOM = 3  # semitones below the motif that always hold a note of the scale
+ANY = 128  # above every pitch
 TOKENS_PER_NOTE = 4
 
 
 def anchored(held: Sequence[Rule], plans: Sequence[BarPlan]) -> list[Rule]:
-    """The rules of `rules_for` (`Grammar` first), with the anchor where a plan has one."""
-    if not any(plan.anchors for plan in plans):
+    """The rules of `rules_for` (`Grammar` first), and the anchor where a plan has one."""
+    if not any(plan.anchors or any(s.theme for s in plan.sections) for plan in plans):
         return list(held)
     return [held[0], Anchor(plans, held[1:])]
 
@@ -67,20 +73,21 @@ class Anchor:
     def __init__(self, plans: Sequence[BarPlan], others: Sequence[Rule]) -> None:
         self.others = list(others)
         (self.ensemble,) = (rule for rule in others if isinstance(rule, Ensemble))
-        (register,) = (rule for rule in others if isinstance(rule, Register))
+        (self.register,) = (rule for rule in others if isinstance(rule, Register))
         self.lead = np.array([list(FAMILIES).index(plan.families[0]) for plan in plans])
         bars = max(len(plan) for plan in plans)
-        self.positions = max(_size(plan) for plan in plans)
+        self.sizes = [_size(plan) for plan in plans]
+        self.positions = max(self.sizes)
         self.pitch_BKP = np.full((len(plans), bars, self.positions), -1, dtype=np.int16)
         self.length_BKP = np.zeros_like(self.pitch_BKP)
         self.inside_BK = np.zeros((len(plans), bars), dtype=bool)
         self.lowest_BK = np.full((len(plans), bars), -1)
         for row, plan in enumerate(plans):
             self._lay(row, plan)
-        alone_BK = rules.playing_families(plans).sum(axis=2) == 1
-        fits_BK = np.minimum(self.lowest_BK - 1, register.high) - register.low >= ROOM - 1
-        self.below_BK = np.where(alone_BK & fits_BK, self.lowest_BK, -1)
-        self.room_BK = ~alone_BK | fits_BK
+        self.alone_BK = rules.playing_families(plans).sum(axis=2) == 1
+        fits_BK = self._fits(self.lowest_BK, slice(None))
+        self.below_BK = np.where(self.alone_BK & fits_BK, self.lowest_BK, -1)
+        self.room_BK = ~self.alone_BK | fits_BK
         rows, within = np.nonzero(self.inside_BK)
         self.ensemble.playing_BKF[rows, within, self.lead[rows]] = False  # the motif sees to it
 
@@ -92,6 +99,27 @@ class Anchor:
             self.length_BKP[row, bar, position] = nearest_duration(place.length / unit)
             self.inside_BK[row, bar[0] : bar[-1] + 1] = True
             self.lowest_BK[row, bar[0] : bar[-1] + 1] = place.pitch.min()
+
+    def _fits(self, lowest: Ints, at: Any) -> Flags:
+        """Whether there is room below the lowest note of bars."""
+        low, high = self.register.low[at], self.register.high[at]
+        fits: Flags = np.minimum(lowest - 1, high) - low >= ROOM - 1
+        return fits
+
+    def take_up(self, rows: Sequence[int], first: int, line: Melody) -> None:
+        """Have streams play a melody of whole bars, from bar `first` on."""
+        bar, position = np.divmod(line.onset, self.sizes[rows[0]])
+        bars = first + np.arange(bar.max() + 1)
+        lowest = np.full(len(bars), ANY)
+        np.minimum.at(lowest, bar, line.pitch)
+        for row in rows:
+            self.pitch_BKP[row, first + bar, position] = line.pitch
+            self.length_BKP[row, first + bar, position] = line.length
+            self.inside_BK[row, bars] = True
+            self.ensemble.playing_BKF[row, bars, self.lead[row]] = False
+            fits = self._fits(lowest, (row, bars))
+            self.below_BK[row, bars] = np.where(fits, lowest, -1)
+            self.room_BK[row, bars] = ~self.alone_BK[row, bars] | fits
 
     def allowed(self, state: State) -> Flags:
         allowed_BV = self.others[0].allowed(state)

@@ -231,7 +231,7 @@ def _training_lines(facts: Mapping[str, Any]) -> list[str]:
 
 def _runs_before(facts: Mapping[str, Any]) -> list[list[str]]:
     """Of a run that began with the weights of others: what each of them was, the latest first."""
-    rows = []
+    rows: list[list[str]] = []
     for run in reversed(facts["before"]):
         counted = _recorded(run["steps"], "{:,}"), _recorded(run["tokens"], "{:,.0f}")
         said = f"{run['sha256'][:16]}: steps {counted[0]}, tokens {counted[1]}, hours "

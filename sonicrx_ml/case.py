@@ -48,7 +48,7 @@ class Case:
         if name == "register":
             return self.plan.targets[name] + self.plan.transposition
         if name == "energy" and self.laid.energy is not None:
-            edges = self.plan.seconds / self.prescription.music_s
+            edges = (self.plan.before_s + self.plan.seconds) / self.prescription.music_s
             return self.laid.energy.means(edges)
         return self.plan.targets[name]
 

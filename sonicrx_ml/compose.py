@@ -64,6 +64,11 @@ class Track:
     manifest: Mapping[str, Any]
     listening: ListeningPlan | None = None
 
+    @property
+    def sections(self) -> tuple[tuple[str, float], ...]:
+        """Name and start (s) of each section, for pages to mark."""
+        return self.composition.plan.form
+
     def made_for(self, plan: ListeningPlan) -> Track:
         """The same as the track of a listener: told on its pages, recorded in its manifest."""
         return replace(self, listening=plan, manifest={**self.manifest, "listener": plan.record()})
@@ -102,6 +107,7 @@ class Track:
             folder / "report.html",
             evidence=_evidence_mark(prescription),
             listening=self.listening,
+            form=self.sections,
         )
         (folder / "label.html").write_text(
             label.page(
@@ -135,8 +141,8 @@ def compose(
     sampling = sampling or SamplingConfig()
     plans = [plan(prescription) for prescription in prescriptions]
 
-    def choose(index: int, takes: Sequence[Gridded]) -> int:
-        off = [_deviation(prescriptions[index], plans[index], grid) for grid in takes]
+    def choose(index: int, first: int, takes: Sequence[Gridded]) -> int:
+        off = [_deviation(prescriptions[index], plans[index], first, grid) for grid in takes]
         return int(np.argmin(off))
 
     seeds = [prescription.seed for prescription in prescriptions]
@@ -148,12 +154,13 @@ def compose(
     ]  # fmt: skip
 
 
-def _deviation(prescription: Prescription, laid: BarPlan, grid: Gridded) -> float:
-    """How far the last phrase of what was composed so far is off, as it will be performed."""
-    bars = min(len(grid.meters), len(laid))
+def _deviation(prescription: Prescription, laid: BarPlan, first: int, grid: Gridded) -> float:
+    """How far the last phrase of bars `first` and on is off, as they will be performed."""
+    bars = min(len(grid.meters), len(laid) - first)
     if len(grid) == 0:
         return np.inf
-    return deviation(prescription, laid, perform(canonical.unsnap(grid), laid), bars - PHRASE, bars)
+    part = laid.part(first, first + bars)
+    return deviation(prescription, part, perform(canonical.unsnap(grid), part), bars - PHRASE, bars)
 
 
 def produce(
@@ -217,6 +224,7 @@ def _manifest(
         "font_sha256": sound.font_sha256,
         "mastering": asdict(mastering),
         "playback_db_spl": prescription.playback_db_spl,
+        "sections": [{"name": name, "start_s": start} for name, start in composition.plan.form],
         "versions": {"sonicrx_ml": __version__, "python": platform.python_version()}
         | {name: version(name) for name in _PACKAGES},
         "machine": platform.machine(),

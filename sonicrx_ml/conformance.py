@@ -85,7 +85,7 @@ def judge(
 def deviation(
     prescription: Prescription, planned: BarPlan, notes: Notes, first: int, last: int
 ) -> float:
-    """How far bars `first` to `last` (not included) of a piece in the making are off.
+    """How far bars `first` to `last` (not included) of a piece, or of a part of it, are off.
 
     The mean over asked rows on notes of error over tolerance, each at most `FAR`. What is asked of
     the whole piece (key, mode) counts as right or `FAR`, over all that there is.

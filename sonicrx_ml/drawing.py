@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +22,7 @@ from sonicrx_ml.verdicts import BarCurve, Report, Series, Verdict, phrase_means
 
 WIDTH, LEFT, RIGHT = 1000.0, 56.0, 984.0
 PANEL, GAP, HEADING = 96.0, 14.0, 22.0  # height of a curve, between panels, of a panel's title
+STRIP = 18.0  # height of the names of the sections
 ROLL_LIMITS = (150.0, 300.0)  # height of the piano roll
 SMALL_ROLL = (60.0, 90.0)  # of the one that stands in print
 SMALL_TEXT = 14.0 / 12.0  # its letters are larger: 1000 units are the width of a sheet
@@ -35,6 +37,7 @@ FIGURE_STYLE = """
 .fig .title{font-weight:600;font-size:12px;fill:var(--ink)}
 .fig .grid{stroke:var(--line)}.fig .bar{stroke:var(--bar)}
 .fig path{fill:none}
+.fig .section{fill:var(--bar);stroke:var(--line)}
 .fig .band{fill:var(--soft);opacity:.16}
 .fig .asked{stroke:var(--soft);stroke-width:1.5;stroke-dasharray:5 4}
 .fig .real{stroke:var(--real);stroke-width:2.5;stroke-linejoin:round}
@@ -75,20 +78,27 @@ class Scale:
         )
 
 
-def picture(notes: Notes, report: Report | None = None) -> str:
+Form: TypeAlias = Sequence[tuple[str, float]]
+"""Name and start (s) of each section."""
+
+
+def picture(notes: Notes, report: Report | None = None, sections: Form = ()) -> str:
     """A piano roll, and with a report the asked curves under it, as a whole SVG file."""
     seconds = _seconds(report, notes)
-    panels = [_roll(notes, seconds)]
+    panels = [*_form(sections, notes, seconds), _roll(notes, seconds)]
     if report is not None:
         panels += _panels(report, seconds)[0]
     return _svg(panels, report, seconds, alone=True)
 
 
-def figures(report: Report, notes: Notes | None) -> tuple[str, str]:
-    """Two SVG elements for a page: notes and asked curves, and the others ("" where none is)."""
+def figures(report: Report, notes: Notes | None, sections: Form = ()) -> tuple[str, str]:
+    """Two SVG elements for a page: notes and asked curves, and the others ("" where none is).
+
+    Several sections are marked above the notes.
+    """
     seconds = _seconds(report, notes)
     asked, others, _ = _panels(report, seconds)
-    roll = [_roll(notes, seconds)] if notes is not None else []
+    roll = [*_form(sections, notes, seconds), _roll(notes, seconds)] if notes is not None else []
     return (
         _svg([*roll, *asked], report, seconds),
         _svg(others, report, seconds) if others else "",
@@ -209,6 +219,26 @@ def _roll(
         )
         legend += (34 + 7.0 * len(name)) * text
     return Panel(scale.height, "".join(parts))
+
+
+def _form(sections: Form, notes: Notes, seconds: float) -> list[Panel]:
+    """A strip of the sections' names; none where there is only one."""
+    if len(sections) < 2:
+        return []
+    starts = _x([start for _, start in sections], seconds)
+    ends = np.append(starts[1:], _x(notes.end_seconds, seconds))
+    parts = []
+    for (name, _), start, end in zip(sections, starts, ends, strict=True):
+        parts.append(
+            f"<rect class='section' x='{start:.1f}' y='1' width='{max(1.0, end - start - 2):.1f}' "
+            f"height='{STRIP - 2:.0f}' rx='3'/>"
+        )
+        if end - start > 7.0 * len(name) + 4:
+            middle = (start + end) / 2 - 1
+            parts.append(
+                f"<text x='{middle:.1f}' y='13' text-anchor='middle'>{escape(name)}</text>"
+            )
+    return [Panel(STRIP, "".join(parts))]
 
 
 def _note_paths(notes: Notes, scale: Scale, seconds: float) -> str:

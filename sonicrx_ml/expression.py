@@ -52,10 +52,12 @@ def perform(notes: Notes, plan: BarPlan) -> Notes:
     targets = plan.targets
     played = articulate(played, bars, targets["articulation"], targets["polyphony"])
     played = release_restruck(played)
-    played = end_at(played, bars, plan.end_quarters)
+    played = end_at(played, bars, plan.end_quarters, closes=plan.closes)
     loudness = completing_loudness(played, plan)
     breath = plan.breath
-    swell = None if breath is None else breath.level(plan.tempo.seconds(played.onset))
+    swell = (
+        None if breath is None else breath.level(plan.before_s + plan.tempo.seconds(played.onset))
+    )
     return replace(played, velocity=velocities(played, bars, loudness, swell)).sort()
 
 
@@ -166,14 +168,15 @@ def release_restruck(notes: Notes) -> Notes:
     return replace(notes, duration=np.minimum(notes.duration, room))
 
 
-def end_at(notes: Notes, bars: Bars, end: float) -> Notes:
+def end_at(notes: Notes, bars: Bars, end: float, *, closes: bool = True) -> Notes:
     """Nothing sounds after `end` (quarters), and what sounds last is held to it, exactly.
 
-    What would begin less than `LAST_CHANCE` before the end is left out.
+    What would begin less than `LAST_CHANCE` before the end is left out. Where the piece `closes`,
+    what is held begins in its last bar.
     """
     notes = notes.select(notes.onset <= end - LAST_CHANCE)
     release = np.minimum(notes.release, end)
-    last_bar = notes.onset >= bars.edges[-2] - 1e-6
+    last_bar = closes & (notes.onset >= bars.edges[-2] - 1e-6)
     final = np.where(last_bar, release, -1.0) if last_bar.any() else release
     release = np.where(final >= final.max(initial=0.0) - 1e-6, end, release)
     return replace(notes, duration=release - notes.onset)

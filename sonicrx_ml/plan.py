@@ -12,12 +12,12 @@ Units: quarters on the page, seconds in the ear, felt BPM (see `notes`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonicrx_ml import anchor, emotion
+from sonicrx_ml import anchor, emotion, sections
 from sonicrx_ml.breathing import Breath, bars_per_breath
 from sonicrx_ml.curve import Curve
 from sonicrx_ml.notes import Bars, Meter, TempoMap
@@ -29,6 +29,7 @@ from sonicrx_ml.prescription import (
     TONICS,
     Prescription,
 )
+from sonicrx_ml.sections import Section
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -100,9 +101,48 @@ class BarPlan:
     "The swell of the loudness that is asked for."
     anchors: tuple[Anchored, ...] = ()
     "Places of the anchor, in order; the leading family plays it."
+    sections: tuple[Section, ...] = ()
+    "The form, in order; none in a part of a longer plan."
+    before_s: float = 0.0
+    "Seconds of the piece before its first bar; only a part of a longer plan has any."
 
     def __len__(self) -> int:
         return len(self.bars)
+
+    @property
+    def form(self) -> tuple[tuple[str, float], ...]:
+        """Name and start (s) of each section."""
+        return tuple((s.label, round(float(self.seconds[s.first]), 3)) for s in self.sections)
+
+    @property
+    def closes(self) -> bool:
+        """Whether the piece ends with its last bar; a part of a longer plan may go on."""
+        return bool(self.remaining[-1] == 1)
+
+    def part(self, first: int, stop: int) -> BarPlan:
+        """Bars `first` to `stop` (not included) as a plan of their own, from 0 quarters and 0 s."""
+        edges, whole = self.bars.edges, stop >= len(self)
+        start, span, bounds = edges[first], slice(first, stop), slice(first, stop + 1)
+        begun = int(np.searchsorted(self.tempo.start, start, side="right")) - 1
+        ends = self.end_quarters if whole else edges[stop]
+        over = int(np.searchsorted(self.tempo.start, ends))
+        return replace(
+            self,
+            bars=Bars(edges[bounds] - start, self.bars.meters[span]),
+            tempo=TempoMap(
+                np.maximum(self.tempo.start[begun:over] - start, 0.0), self.tempo.bpm[begun:over]
+            ),
+            seconds=self.seconds[bounds] - self.seconds[first],
+            bpm=self.bpm[span],
+            end_quarters=float(ends - start),
+            remaining=self.remaining[span],
+            playing=self.playing[span],
+            targets={name: values[span] for name, values in self.targets.items()},
+            loudness_db=self.loudness_db[span],
+            anchors=(),
+            sections=(),
+            before_s=self.before_s + float(self.seconds[first]),
+        )
 
 
 def plan(prescription: Prescription) -> BarPlan:
@@ -126,9 +166,10 @@ def plan(prescription: Prescription) -> BarPlan:
     chosen = [PALETTE[name] for name in prescription.instruments or OPEN_INSTRUMENTS]
     anchors = _anchors(prescription, bars, seconds, (transposition, mode), targets, chosen)
     phrase = phrase_of(prescription, breath)
+    taken = _anchor_bars(anchors, bars)
+    form = sections.lay(len(bars), seconds[-1], phrase, prescription.seed, taken)
     playing = arrangement(len(bars), len(chosen), phrase, at_once(targets))
-    for place in anchors:  # the leading family plays it
-        playing[np.unique(bars.index(place.onset)), 0] = True
+    playing[taken | sections.melodies(form, len(bars)), 0] = True  # the leading family plays them
     return BarPlan(
         bars=bars,
         tempo=tempo,
@@ -146,6 +187,7 @@ def plan(prescription: Prescription) -> BarPlan:
         derived=frozenset(derived),
         breath=breath,
         anchors=anchors,
+        sections=form,
     )
 
 
@@ -172,6 +214,15 @@ def _anchors(
         octave = _octave(pitch, wanted + LIFT, np.array(RANGES[family]) - transposition)
         found.append(Anchored(bars.edges[first] + onset, length, pitch + 12 * octave))
     return tuple(found)
+
+
+def _anchor_bars(anchors: Sequence[Anchored], bars: Bars) -> NDArray[np.bool_]:
+    """(bars,): from the first note of an anchor to its last."""
+    found = np.zeros(len(bars), dtype=bool)
+    for place in anchors:
+        first, last = bars.index(place.onset[[0, -1]])
+        found[first : last + 1] = True
+    return found
 
 
 def _octave(pitch: Ints, wanted: float, legal: Ints) -> int:

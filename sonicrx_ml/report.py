@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from sonicrx_ml import page, personal
-from sonicrx_ml.drawing import FIGURE_STYLE, LEFT, RIGHT, WIDTH, clock, figures, qualities
+from sonicrx_ml.drawing import FIGURE_STYLE, LEFT, RIGHT, WIDTH, Form, clock, figures, qualities
 from sonicrx_ml.fitting import ListeningPlan
 from sonicrx_ml.notes import Notes
 from sonicrx_ml.page import shown
@@ -55,6 +55,7 @@ def write_html(
     *,
     evidence: str | None = None,
     listening: ListeningPlan | None = None,
+    form: Form = (),
 ) -> None:
     """Write the report as one self-contained page.
 
@@ -62,12 +63,13 @@ def write_html(
     audio : the contents of a sound file of the type `mime` ("audio/flac"), None for no player.
     evidence : what is known about the goal, shown wherever the goal is.
     listening : the plan of the listener it was made for; see `personal` for what is shown of it.
+    form : names and starts (s) of the sections, marked above the notes where there are several.
     """
     sections = [
         _heading(report, prescription, evidence),
         _listener(listening) if listening else "",
         _player(audio, mime),
-        _figures(report, notes),
+        _figures(report, notes, form),
         _table(report),
         _safety(report),
         _sounds(report),
@@ -137,8 +139,8 @@ def _player(audio: bytes | None, mime: str) -> str:
     return f"<audio controls preload='metadata' src='data:{escape(mime)};base64,{data}'></audio>"
 
 
-def _figures(report: Report, notes: Notes | None) -> str:
-    asked, others = figures(report, notes)
+def _figures(report: Report, notes: Notes | None, form: Form) -> str:
+    asked, others = figures(report, notes, form)
     parts = [
         "<h2>Asked against realised</h2>",
         f"<div class='scroll'>{asked}</div>",

@@ -318,7 +318,7 @@ def of_bar(values_BKX: NDArray[Any], bar_B: Ints) -> NDArray[Any]:
     return values_BKX[np.arange(len(bar)), bar]
 
 
-_TRIADS = {"major": (0, 4, 7), "minor": (9, 0, 4)}
+TRIADS = {"major": (0, 4, 7), "minor": (9, 0, 4)}
 
 
 class Scale:
@@ -359,7 +359,7 @@ class Cadence:
         self.triad_BC = np.ones((len(plans), 12), dtype=bool)
         for row, plan in enumerate(plans):
             if plan.mode is not None:
-                self.triad_BC[row] = np.isin(np.arange(12), _TRIADS[plan.mode])
+                self.triad_BC[row] = np.isin(np.arange(12), TRIADS[plan.mode])
 
     def allowed(self, state: State) -> Flags:
         triad_BV = self.triad_BC[:, state.class_V]

@@ -12,11 +12,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sonicrx_ml import rules
-from sonicrx_ml.anchoring import anchored
+from sonicrx_ml import rules, themes
+from sonicrx_ml.anchoring import Anchor, anchored
 from sonicrx_ml.canonical import Gridded
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.inference import Decoder
+from sonicrx_ml.joins import joins_for
 from sonicrx_ml.labels import FREE, SILENT, SOUNDS, remaining_bucket
 from sonicrx_ml.pacing import wishes_for
 from sonicrx_ml.plan import PHRASE, BarPlan
@@ -26,6 +27,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
+WINDOW = 16 * PHRASE  # latest bars that takes are chosen by: the cost of a phrase is constant
 OVERRUN_BARS = 4  # bars past the asked number after which a raw stream is cut
 
 
@@ -58,8 +60,9 @@ class SamplingConfig:
 
 
 Seed: TypeAlias = int | tuple[int, int]
-Choose: TypeAlias = Callable[[int, Sequence[Gridded]], int]
-"""Which take of a plan goes on, given its number and the bars of each take so far."""
+Choose: TypeAlias = Callable[[int, int, Sequence[Gridded]], int]
+"""Which take of a plan goes on, given the plan's number, and the bars of each take from a first bar
+on: all so far, or the latest `WINDOW`."""
 
 
 # ---------------------------------------------------------------- from plans to streams
@@ -99,8 +102,10 @@ def stream(
     while takes.step():
         for index in takes.arrived():
             rows = takes.rows(index)
-            whole = [takes.grid(row) for row in rows] if choose and len(rows) > 1 else []
-            yield index, takes.settle(index, choose(index, whole) if choose and whole else 0)
+            chosen = 0
+            if choose and len(rows) > 1:
+                chosen = choose(index, takes.first(index), [takes.grid(row) for row in rows])
+            yield index, takes.settle(index, chosen)
 
 
 class _Takes:
@@ -118,7 +123,9 @@ class _Takes:
         laid = [plan for plan in plans for _ in range(self.count)]
         held = rules.rules_for(laid, self.vocabulary)
         self.rules = anchored(held, laid) if config.masked else held[:1]
-        self.wishes = wishes_for(laid) if config.masked and config.paced else []
+        self.plans = plans
+        paced = config.masked and config.paced
+        self.wishes = [*joins_for(laid), *wishes_for(laid)] if paced else []
         self.state = rules.State(len(laid), self.vocabulary)
         self.network = _Network(bundle.decoder, _conditions(bundle, laid), config.guidance)
         self.rngs = [np.random.default_rng((seed, take) if take else seed)
@@ -128,7 +135,11 @@ class _Takes:
         """Bar at whose bar line each stream waits."""
         self.ids = np.full(len(laid), self.vocabulary.bos)
         self.written: list[list[int]] = [[] for _ in laid]
+        """Tokens of each stream since its plan was last settled."""
+        self.phrases: list[list[Ids]] = [[] for _ in plans]
+        """Settled phrases that are still looked back on; each ends with the next one's bar line."""
         self.settled = [0] * len(plans)
+        """Number of phrases."""
         self.open = set(range(len(plans)))
 
     @property
@@ -175,9 +186,16 @@ class _Takes:
         waiting = np.all(self.waiting.reshape(-1, self.count), axis=1)
         return [index for index in sorted(self.open) if waiting[index]]
 
+    def first(self, index: int) -> int:
+        """The first bar of a plan that is still looked back on."""
+        return PHRASE * (self.settled[index] - len(self.phrases[index]))
+
     def grid(self, row: int) -> Gridded:
-        """The whole bars that a stream has composed so far."""
-        ids = np.array(self.written[row], dtype=np.uint16)
+        """The whole bars that a stream has composed, from `first` on."""
+        index = row // self.count
+        head = [self.vocabulary.bar] if self.first(index) > 0 else []
+        parts = (head, *self.phrases[index], self.written[row])
+        ids = np.concatenate([np.array(part, dtype=np.uint16) for part in parts])
         return decode(_whole_bars(ids, self.vocabulary), self.vocabulary)
 
     def settle(self, index: int, take: int) -> Ids:
@@ -189,15 +207,32 @@ class _Takes:
             self.state.copy(chosen, others)
             self.network.copy(chosen, others)
             self.ids[others] = self.ids[chosen]
-            for row in others.tolist():
-                self.written[row] = self.written[chosen].copy()
+        new = np.array(self.written[chosen], dtype=np.uint16)
+        for row in rows:
+            self.written[row] = []
+        self.phrases[index] = [*self.phrases[index], new][1 - WINDOW // PHRASE :]
+        self.settled[index] += 1
+        self._take_up(index)
         self.goal[rows.start : rows.stop] += PHRASE
         if self.waiting[chosen]:
             self.open.discard(index)
             self.network.drop(rows)
-        new = np.array(self.written[chosen][self.settled[index] :], dtype=np.uint16)
-        self.settled[index] += len(new)
         return new
+
+    def _take_up(self, index: int) -> None:
+        """Lay the melodies whose last bar has just been settled, wherever they come back."""
+        done, plan, rows = PHRASE * self.settled[index], self.plans[index], self.rows(index)
+        due = [s for s in plan.sections if s.theme and 0 <= done - s.source - s.theme < PHRASE]
+        anchor = next((rule for rule in self.rules if isinstance(rule, Anchor)), None)
+        if not due or anchor is None:
+            return
+        first, grid = self.first(index), self.grid(rows[0])
+        for section in due:
+            bars = section.source - first, section.source + section.theme - first
+            line = themes.top_line(grid, *bars, plan.families[0])
+            line = themes.taken_up(line, plan, section)
+            if len(line):
+                anchor.take_up(rows, section.site, line)
 
 
 class _Network:

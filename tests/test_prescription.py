@@ -492,3 +492,26 @@ def test_the_vocabulary_prints():
     for word in (*CONTROLS, *palette.PALETTE, *METERS):
         assert word in done.stdout
     assert "40 to 210" in done.stdout
+
+
+@pytest.mark.parametrize("meter", ["4/4", "3/4", "6/8"])
+def test_a_part_of_a_plan_says_the_same_of_its_bars(meter):
+    asked = Prescription.from_dict(
+        {"duration_s": 61.3, "tempo": [80, 60], "meter": meter, "energy": [0.5, 0.3],
+         "breaths_per_min": 6, "instruments": ["piano", "harp"]}
+    )  # fmt: skip
+    whole = plan(asked)
+    assert whole.closes
+    for first, stop in ((0, len(whole)), (4, 8), (9, len(whole))):
+        part = whole.part(first, stop)
+        start = whole.bars.edges[first]
+        assert len(part) == stop - first
+        assert part.closes == (stop == len(whole))
+        np.testing.assert_allclose(part.bars.edges + start, whole.bars.edges[first : stop + 1])
+        np.testing.assert_allclose(part.before_s + part.seconds, whole.seconds[first : stop + 1])
+        at = np.linspace(0, part.end_quarters, 50)
+        heard = part.before_s + part.tempo.seconds(at)
+        np.testing.assert_allclose(heard, whole.tempo.seconds(at + start), atol=1e-9)
+        for name, values in whole.targets.items():
+            np.testing.assert_array_equal(part.targets[name], values[first:stop])
+    np.testing.assert_allclose(part.end_quarters + start, whole.end_quarters)

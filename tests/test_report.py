@@ -190,6 +190,18 @@ def test_notes_stand_at_their_seconds():
     assert str(group[0].get("d")).endswith("h463.5")  # 464 less a gap of .5
 
 
+def test_sections_are_marked_from_their_seconds_on():
+    """Of 32 s over 56..984 units, a section at 16 s begins at 520."""
+    one = NOTES.select(BEATS == 16)
+    one = replace(one, duration=np.full(1, 16.0))
+    root = ElementTree.fromstring(picture(one, sections=[("A", 0.0), ("B <2>", 16.0)]))
+    marks = [r for r in root.iter(f"{SVG}rect") if r.get("class") == "section"]
+    assert [mark.get("x") for mark in marks] == ["56.0", "520.0"]
+    assert {"A", "B <2>"} <= {str(text.text) for text in root.iter(f"{SVG}text")}
+    alone = ElementTree.fromstring(picture(one, sections=[("A", 0.0)]))
+    assert not [r for r in alone.iter(f"{SVG}rect") if r.get("class") == "section"]
+
+
 def test_a_piano_roll_needs_no_report():
     root = ElementTree.fromstring(picture(NOTES))
     titles = [str(text.text) for text in root.iter(f"{SVG}text") if text.get("class") == "title"]

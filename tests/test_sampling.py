@@ -326,8 +326,8 @@ def test_a_take_that_is_always_chosen_is_as_if_it_were_alone(bundle, chosen):
     several = dataclasses.replace(PLAIN, best_of=3, guidance=2.0)
     phrases = []
 
-    def choose(index, grids):
-        phrases.append((index, [len(grid.meters) for grid in grids]))
+    def choose(index, first, grids):
+        phrases.append((index, first, [len(grid.meters) for grid in grids]))
         return chosen
 
     together = sampling.sample(bundle, plans, seeds, several, choose)
@@ -337,7 +337,29 @@ def test_a_take_that_is_always_chosen_is_as_if_it_were_alone(bundle, chosen):
         (wanted,) = sampling.sample(bundle, [laid], [own], alone)
         for name in ("bar", "position", "length", "pitch", "family"):
             np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
-    assert [bars for index, bars in phrases if index == 2][:2] == [[4] * 3, [8] * 3]
+    assert [found[1:] for found in phrases if found[0] == 2][:2] == [(0, [4] * 3), (0, [8] * 3)]
+
+
+def test_takes_are_chosen_by_their_latest_bars(bundle, monkeypatch):
+    """What a choice looks at does not grow with the piece, and is the end of what was composed."""
+    monkeypatch.setattr(sampling, "WINDOW", 8)
+    asked, seen = Prescription(duration_s=60, seed=3), []
+
+    def choose(index, first, grids):
+        seen.append((first, grids[1]))
+        return 1
+
+    config = dataclasses.replace(PLAIN, best_of=2)
+    (whole,) = sampling.sample(bundle, [plan(asked)], [3], config, choose)
+    bars = len(whole.meters)
+    assert [first for first, _ in seen] == [0, *range(0, bars - 4, 4)]
+    for first, grid in seen:
+        stop = min(first + 8 if first or len(grid.meters) == 8 else 4, bars)
+        assert len(grid.meters) == stop - first
+        rows = (whole.bar >= first) & (whole.bar < stop)
+        np.testing.assert_array_equal(grid.bar + first, whole.bar[rows])
+        for name in ("position", "pitch", "length", "family"):
+            np.testing.assert_array_equal(getattr(grid, name), getattr(whole, name)[rows])
 
 
 def test_several_takes_need_somebody_to_choose(bundle):

@@ -1,0 +1,236 @@
+"""The form of a piece: its sections, and that what returns is what was composed."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+
+from sonicrx_ml import rules, sampling, sections, themes
+from sonicrx_ml.canonical import DURATIONS, GRID, Gridded
+from sonicrx_ml.notes import Meter
+from sonicrx_ml.palette import FAMILIES, RANGES
+from sonicrx_ml.plan import plan
+from sonicrx_ml.prescription import METERS, Prescription
+from sonicrx_ml.sampling import SamplingConfig
+from sonicrx_ml.sections import Section
+
+PLAIN = SamplingConfig(guidance=1.0, top_p=1.0, temperature=1.0)
+
+
+# ---------------------------------------------------------------- the form
+
+
+@given(
+    bars=st.integers(2, 1500),
+    seconds=st.floats(10, 7200),
+    phrase=st.integers(2, 8),
+    seed=st.integers(0, 2**31 - 1),
+    busy=st.lists(st.integers(0, 1500), max_size=4),
+)
+@example(bars=360, seconds=1200.0, phrase=4, seed=0, busy=[])
+def test_sections_fill_the_piece_return_and_leave_anchors_alone(bars, seconds, phrase, seed, busy):
+    taken = np.zeros(bars, dtype=bool)
+    for first in busy:
+        taken[first : first + 4] = True
+    laid = sections.lay(bars, seconds, phrase, seed, taken)
+    assert laid == sections.lay(bars, seconds, phrase, seed, taken)
+    assert laid[0].first == 0
+    ends = [section.first + section.bars for section in laid]
+    assert ends[:-1] == [section.first for section in laid[1:]]
+    assert ends[-1] == bars
+    letters = [section.label[0] for section in laid]
+    assert len({section.label for section in laid}) == len(laid)
+    if len(laid) == 1:
+        assert laid[0].label == "A"
+        assert bars < 3 * 16 or seconds < 3 * 45 or bars < 3 * 2 * phrase
+        return
+    assert len(laid) >= 3
+    assert letters[-1] == "A"
+    assert all(a != b for a, b in itertools.pairwise(letters))
+    for section, letter in zip(laid, letters, strict=True):
+        origin = laid[letters.index(letter)]
+        assert section.first % phrase == 0
+        assert section.bars >= 2 * phrase
+        if section is origin:
+            assert section.theme == 0
+        if section.theme:
+            assert section.theme % phrase == 0
+            assert section.source - origin.first == section.site - section.first
+            assert section.source + section.theme <= origin.first + origin.bars - phrase
+            assert section.site + section.theme <= section.first + section.bars - phrase
+            assert not taken[section.source :][: section.theme].any()
+            assert not taken[section.site :][: section.theme].any()
+        elif section is not origin:
+            assert taken.any()
+
+
+def test_twenty_minutes_have_a_form_and_two_minutes_have_none():
+    long = plan(Prescription.from_dict({"duration_s": 1200, "tempo": [84, 60], "seed": 3}))
+    names = [name for name, _ in long.form]
+    assert len(names) == 22
+    assert names[:3] == ["A", "B", "A'"]
+    starts = np.array([start for _, start in long.form])
+    assert np.diff(starts).min() > 30
+    assert np.diff(starts).max() < 90
+    assert plan(Prescription(duration_s=120)).form == (("A", 0.0),)
+
+
+# ---------------------------------------------------------------- melodies
+
+
+def grid_of(rows, meter="4/4", bars=4):
+    """From (bar, position, length, pitch, family) rows."""
+    numerator, denominator = map(int, meter.split("/"))
+    bar, position, length, pitch, family = np.array(rows).T
+    meters = (Meter(0.0, numerator, denominator),) * bars
+    return Gridded(bar, position, length, pitch, family, np.full(len(rows), 64), meters)
+
+
+PIANO = list(FAMILIES).index("piano")
+STRINGS = list(FAMILIES).index("strings")
+
+
+def test_the_top_line_is_the_highest_that_sounds():
+    line = themes.top_line(
+        grid_of([
+            (0, 0, 24, 72, PIANO), (0, 0, 24, 48, PIANO),
+            (0, 12, 12, 60, PIANO),  # under the 72 that still sounds
+            (0, 24, 12, 67, PIANO), (0, 24, 12, 84, STRINGS),
+            (1, 0, 12, 74, PIANO),
+            (1, 12, 12, 45, PIANO),  # far below: it accompanies
+            (2, 0, 12, 76, PIANO),
+        ]), 0, 2, "piano",
+    )  # fmt: skip
+    assert line.onset.tolist() == [0, 24, 48]
+    assert line.pitch.tolist() == [72, 67, 74]
+    assert line.length.tolist() == [24, 12, 12]
+
+
+def laid_for(first, later, **controls):
+    """A plan whose first half and second half are asked otherwise, and a section that returns."""
+    asked = Prescription.from_dict(
+        {"duration_s": 60, "tempo": 64} | controls | {
+            name: [[0.0, first[name]], [0.49, first[name]], [0.51, later[name]], [1, later[name]]]
+            for name in first
+        }
+    )  # fmt: skip
+    return plan(asked), Section("A'", 8, 8, source=0, site=10, theme=2)
+
+
+SCALE = themes.Melody(np.arange(8) * 12, np.full(8, 12), 72 + np.arange(8))
+
+
+def test_it_moves_by_octaves_with_the_register():
+    same = themes.taken_up(SCALE, *laid_for({"register": 66}, {"register": 68}))
+    lower = themes.taken_up(SCALE, *laid_for({"register": 72}, {"register": 59}))
+    assert same.pitch.tolist() == SCALE.pitch.tolist()
+    assert lower.pitch.tolist() == (SCALE.pitch - 12).tolist()
+    flute = laid_for({"register": 72}, {"register": 50}, instruments=["flute"])
+    assert themes.taken_up(SCALE, *flute).pitch.min() >= RANGES["flute"][0]
+
+
+def test_it_is_thinned_to_the_density_and_held_over_what_goes():
+    """Two bars of 3.75 s at .8 onsets a second have 6 onsets, of which it may take 4.8."""
+    line = themes.taken_up(SCALE, *laid_for({"density": 3.0}, {"density": 0.8}))
+    assert line.onset.tolist() == [0, 12, 24, 48]
+    assert line.length.tolist() == [12, 12, 24, 48]
+    full = themes.taken_up(SCALE, *laid_for({"density": 0.8}, {"density": 3.0}))
+    assert full.onset.tolist() == SCALE.onset.tolist()
+
+
+def test_too_little_is_no_melody():
+    assert len(themes.taken_up(SCALE.select(slice(3)), *laid_for({}, {}))) == 0
+
+
+# ---------------------------------------------------------------- composed
+
+
+@st.composite
+def prescriptions(draw):
+    instruments = [["piano"], ["harp", "strings"], ["flute", "piano", "warm_pad"]]
+    meter = draw(st.sampled_from(METERS))
+    beats = int(meter[0]) if meter[2] == "4" else 2
+    values = {
+        "duration_s": draw(st.integers(24, 28)) * beats / 3,  # so many bars
+        "tempo": draw(st.sampled_from([180, [190, 170]])),
+        "meter": meter,
+        "mode": draw(st.sampled_from([None, "minor"])),
+        "key": draw(st.sampled_from([None, "Eb"])),
+        "instruments": draw(st.sampled_from(instruments)),
+        "register": draw(st.sampled_from([None, 60, [72, 55]])),
+        "density": draw(st.sampled_from([None, [3, 1]])),
+        "polyphony": draw(st.sampled_from([None, 2])),
+        "seed": draw(st.integers(0, 1000)),
+    }
+    return Prescription.from_dict({k: v for k, v in values.items() if v is not None})
+
+
+@settings(max_examples=4, phases=[Phase.generate],
+          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@given(prescriptions(), st.integers(1, 2))
+def test_a_returning_section_takes_up_its_melody(bundle, asked, takes):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sections, "BARS", 6)
+        patched.setattr(sections, "SECONDS", 1.0)
+        patched.setattr(rules, "TOKENS_PER_BAR", 26)
+        laid = plan(asked)
+        config = dataclasses.replace(PLAIN, best_of=takes)
+        (grid,) = sampling.sample(bundle, [laid], [asked.seed], config, lambda *_: takes - 1)
+    lead = laid.families[0]
+    size = laid.bars.meters[0].numerator * GRID
+    returns = [section for section in laid.sections if section.theme]
+    assert returns
+    for section in returns:
+        stop = section.source + section.theme
+        line = themes.top_line(grid, section.source, stop, lead)
+        wanted = themes.taken_up(line, laid, section)
+        if not len(wanted):
+            continue
+        mine = grid.family == list(FAMILIES).index(lead)
+        onset = (grid.bar - section.site) * size + grid.position
+        notes = set(zip(onset[mine], grid.pitch[mine], grid.length[mine], strict=True))
+        assert set(zip(wanted.onset, wanted.pitch, wanted.length, strict=True)) <= notes
+        assert set(wanted.length) <= set(DURATIONS)
+        for bar in np.unique(wanted.onset // size):
+            tune = wanted.pitch[wanted.onset // size == bar]
+            inside = mine & (grid.bar == section.site + bar)
+            assert (grid.pitch[inside] >= tune.min()).sum() == len(tune)
+
+
+def test_a_section_comes_to_rest_before_the_next(bundle):
+    """Nothing begins on its last beat, and what begins late is of the tonic triad."""
+    asked = Prescription.from_dict({"duration_s": 24, "tempo": 160, "mode": "major"})
+    laid = dataclasses.replace(
+        plan(asked), sections=(Section("A", 0, 6), Section("B", 6, 5), Section("C", 11, 5))
+    )
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rules, "TOKENS_PER_BAR", 30)
+        (grid,) = sampling.sample(bundle, [laid], [1], PLAIN)
+    for bar in (5, 10):
+        here = grid.bar == bar
+        assert here.any()
+        assert grid.position[here].max() < 36
+        late = here & (grid.position >= 24)
+        assert set(grid.pitch[late] % 12) <= {0, 4, 7}
+
+
+def test_a_plan_without_returns_has_the_rules_of_before(bundle):
+    laid = [plan(Prescription(duration_s=20))]
+    takes = sampling._Takes(bundle, laid, [1], PLAIN)
+    assert len(takes.rules) == len(rules.rules_for(laid, bundle.vocabulary))
+
+
+def test_the_leading_family_plays_what_is_taken_up():
+    asked = {"duration_s": 400, "polyphony": 1, "articulation": 1.0, "seed": 3}
+    laid = plan(Prescription.from_dict(asked | {"instruments": ["piano", "cello"]}))
+    back = [section for section in laid.sections if section.theme]
+    assert back
+    assert not laid.playing[:, 0].all()  # they take turns
+    for section in back:
+        for start in (section.source, section.site):
+            assert laid.playing[start : start + section.theme, 0].all()
