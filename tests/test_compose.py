@@ -178,7 +178,7 @@ def test_more_takes_come_nearer(bundle):
     for takes in (1, 6):
         composed = compose.compose(asked, bundle, SamplingConfig(best_of=takes))
         off[takes] = [-judge(c.prescription, c.midi).merit[1] for c in composed]
-    assert np.mean(off[6]) < 0.8 * np.mean(off[1])
+    assert np.mean(off[6]) < 0.9 * np.mean(off[1])
 
 
 def test_a_track_needs_no_tables_plots_or_tokenizer():
