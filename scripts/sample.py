@@ -23,7 +23,6 @@ def main(cfg: SampleConfig) -> None:
     out, font = Path(cfg.out), Path(cfg.font) if cfg.font else None
     bundle = checkpoint.load(cfg.checkpoint)
     check(out, cfg.engine, font)
-    deep = cfg.psychoacoustics or bool(plan and plan.max_sharpness_acum)
     if plan:
         print(plan.summary())
     console = Console()
@@ -31,7 +30,9 @@ def main(cfg: SampleConfig) -> None:
         compositions = compose(prescriptions, bundle, cfg.sampling)
     for composition in compositions:
         with console.status("rendering and judging"):
-            track = produce(composition, bundle, cfg.sampling, cfg.engine, font, deep)
+            track = produce(
+                composition, bundle, cfg.sampling, cfg.engine, font, cfg.psychoacoustics
+            )
             if plan:
                 track = track.made_for(plan)
             folder = track.save(out / composition.prescription.label)

@@ -116,6 +116,9 @@ class Motif:
         quarters = float(self.scale(meter)) * Meter(0.0, numerator, denominator).felt_beat
         return np.array(self.onset) * quarters, np.array(self.length) * quarters
 
+    def __str__(self) -> str:
+        return f"a motif of {self.bars} bars in {self.meter}, {self.mode}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}

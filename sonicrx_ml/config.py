@@ -147,12 +147,16 @@ class SessionsConfig(_Figures):  # type: ignore[misc, valid-type]
     prescription: str = ""
     """What was heard (add, correct), or the base to suggest from: a JSON file."""
     goal: str = ""
-    """Suggest from the preset of this goal."""
+    """Suggest from what the profile makes of this goal."""
+    profile: str = ""
+    """The listener's profile, a JSON file: what is suggested passes its safety screen."""
+    override: str | None = None
+    """"who: why" of the clinician who lets the goal pass the listener's safety screen."""
     began: str | None = None
     """ISO 8601 with its time zone; now where it is not given."""
     stopped: str = "finished"
     number: int = 0
-    """The row that is corrected or withdrawn."""
+    """The row that is corrected or withdrawn; the suggestion decided on, by default the latest."""
     keep: bool = False
     """Suggest what to keep instead of what to try next."""
     by: str = ""
@@ -166,6 +170,8 @@ class SessionsConfig(_Figures):  # type: ignore[misc, valid-type]
             raise ValueError(f"do={self.do}; legal are {', '.join(DOINGS)}")
         if self.do in ("correct", "withdraw") and self.number < 1:
             raise ValueError(f"do={self.do} needs number=, the row that is wrong (do=list)")
+        if self.do == "suggest" and not (self.profile and self.goal):
+            raise ValueError("do=suggest needs profile=, the listener's JSON file, and goal=")
         if self.do in ("add", "correct") and not self.prescription:
             raise ValueError(f"do={self.do} needs prescription=, the JSON file of what was heard")
 

@@ -31,6 +31,7 @@ NAMES = {
     "breaths_per_min": "breaths",
     "breath_depth_db": "depth of a breath",
     "final_silence_s": "final silence",
+    "max_sharpness_acum": "sharpness up to",
     "playback_db_spl": "playback level",
 }
 NOT_MUSIC = ("duration_s", "goal", "target_lufs", "playback_db_spl", "seed")
