@@ -63,6 +63,12 @@ class SampleConfig(_Controls):  # type: ignore[misc, valid-type]
     """Raise the beat above the listener's cadence, by 5 to 10 %."""
     n: int = 1
     """Takes, with seeds counted up from `seed`."""
+    course: str = ""
+    """A track for each day instead: one_week, two_weeks, four_weeks."""
+    starts: str | None = None
+    """Date of a course's first day, for its calendar: 2026-12-01."""
+    batch: int = 7
+    """Tracks of a course composed side by side."""
     checkpoint: str = "checkpoints/small"
     out: str = "tracks"
     engine: str = "auto"

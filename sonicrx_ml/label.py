@@ -94,7 +94,7 @@ def page(
         ("Delivery", _delivery(prescription, report)),
         ("Materials", _materials(report, manifest)),
         ("Strategy", _strategy(prescription)),
-        ("Sessions", _sessions(prescription)),
+        ("Sessions", _sessions(prescription, manifest)),
         ("Interventionist", f"{_line('name, training', 66)} {_line('contact', 40)}"),
         ("Fidelity", _fidelity(report)),
         ("Setting", _setting()),
@@ -264,11 +264,13 @@ def _strategy(prescription: Prescription) -> str:
     return f"{'; '.join(parts)}."
 
 
-def _sessions(prescription: Prescription) -> str:
+def _sessions(prescription: Prescription, manifest: Mapping[str, Any]) -> str:
+    place = manifest.get("course")
+    day = f"day {place['day']} of {place['of']} of a course; " if place else ""
     silence = prescription.final_silence_s
     quiet = f", the last {clock(silence)} silent" if silence else ""
     return (
-        f"{clock(prescription.duration_s)} a session{quiet}; {_line('sessions', 12)} "
+        f"{day}{clock(prescription.duration_s)} a session{quiet}; {_line('sessions', 12)} "
         f"{_line('a week', 10)} {_line('time of day', 16)}"
     )
 

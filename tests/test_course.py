@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from importlib import resources
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,28 +113,27 @@ def test_no_two_days_are_asked_alike():
     found = course.plan("two_weeks", "anxiety", SHORT)
     near = itertools.pairwise(found.prescriptions)
     assert all(a.seed != b.seed and a.key != b.key for a, b in near)
-    leads = [asked.instruments[0] for asked in found.prescriptions]
+    leads = [(asked.instruments or ("",))[0] for asked in found.prescriptions]
     assert leads[:4] == ["piano", "strings", "harp", "piano"]  # a pad does not lead
-    assert all(set(a.instruments) == set(found.prescriptions[0].instruments)
-               for a in found.prescriptions)  # fmt: skip
+    assert len({frozenset(asked.instruments or ()) for asked in found.prescriptions}) == 1
 
 
 def test_what_was_chosen_stays_on_every_day():
-    controls = {"tempo": 70, "key": "D", "instruments": ["harp", "piano"]}
+    controls: dict[str, Any] = {"tempo": 70, "key": "D", "instruments": ["harp", "piano"]}
     found = course.plan("one_week", "anxiety", SHORT, **controls)
     for asked in found.prescriptions:
         assert (asked.key, asked.instruments) == ("D", ("harp", "piano"))
         assert asked.tempo == found.prescriptions[0].tempo
     assert set(found.moves) == {"energy"}
     liked = course.plan("one_week", "anxiety", SHORT, listener=person(likes=("cello",)))
-    assert {asked.instruments[0] for asked in liked.prescriptions} == {"cello"}
+    assert {(asked.instruments or ("",))[0] for asked in liked.prescriptions} == {"cello"}
 
 
 def test_a_move_ends_where_it_would_no_longer_be_legal():
     found = course.plan("one_week", "anxiety", SHORT, listener=person(heart_rate=60))
     assert found.moves["tempo"] == -0.75
     low = course.plan("one_week", "sleep", SHORT, listener=person(heart_rate=50))
-    tight = [asked.tempo for asked in low.prescriptions]
+    tight = [asked.tempo_curve for asked in low.prescriptions]
     assert all(level >= 40 for curve in tight for _, level in curve.points)
 
 
@@ -143,7 +143,7 @@ def test_every_day_passes_the_screen():
         course.plan("one_week", "anxiety", SHORT, listener=who)
     found = course.plan("one_week", "anxiety", SHORT, listener=who, override="Dr B: present")
     for day in found.days:
-        assert "harp" not in day.prescription.instruments
+        assert "harp" not in (day.prescription.instruments or ())
         assert day.prescription.playback_db_spl == 50
         assert day.listening is not None
         assert day.listening.prescription == day.prescription
@@ -151,7 +151,9 @@ def test_every_day_passes_the_screen():
         assert day.listening.record() == {
             "id": "P07", "override": {"who": "Dr B", "why": "present"}
         }  # fmt: skip
-    last = {change.control: change for change in found.days[-1].listening.changes}
+    listening = found.days[-1].listening
+    assert listening is not None
+    last = {change.control: change for change in listening.changes}
     assert "day 7 of the course" in last["tempo"].reason
     assert "Only with a clinician present." in found.warnings
 
@@ -172,5 +174,6 @@ def test_the_label_is_a_file_name_with_the_pseudonym_only():
     ],
 )
 def test_what_is_illegal_is_refused(values, said):
+    given: dict[str, Any] = {"shape": "one_week", "goal": "grief", "duration_s": SHORT}
     with pytest.raises(ValueError, match=said):
-        course.plan(**{"shape": "one_week", "goal": "grief", "duration_s": SHORT} | values)
+        course.plan(**given | values)
