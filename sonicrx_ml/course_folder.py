@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-from sonicrx_ml import __version__, course_page, variety
+from sonicrx_ml import __version__, course_page
 from sonicrx_ml.checkpoint import Bundle
-from sonicrx_ml.compose import Composition, check, compose, produce
+from sonicrx_ml.compose import check, compose, produce
 from sonicrx_ml.course import Course, Day
 from sonicrx_ml.notes import read_midi
 from sonicrx_ml.sampling import SamplingConfig
@@ -73,7 +73,8 @@ def make(
     missing = [day for day in course.days if day.number not in kept]
     for first in range(0, len(missing), batch):
         days = missing[first : first + batch]
-        for day, composition in zip(days, _composed(days, bundle, sampling), strict=True):
+        compositions = compose([day.prescription for day in days], bundle, sampling)
+        for day, composition in zip(days, compositions, strict=True):
             track = produce(composition, bundle, sampling, engine, font)
             track = track.in_course(course.shape.name, day.number, course.days[-1].number)
             if day.listening:
@@ -83,10 +84,6 @@ def make(
             yield made
         write_calendar(folder, course, list(kept.values()), starts)
     write_calendar(folder, course, list(kept.values()), starts)
-
-
-def _composed(days: Sequence[Day], bundle: Bundle, sampling: SamplingConfig) -> list[Composition]:
-    return compose([day.prescription for day in days], bundle, sampling)
 
 
 def _write_plan(folder: Path, course: Course) -> None:
@@ -124,6 +121,8 @@ def write_calendar(
     folder: Path, course: Course, made: Sequence[Made], starts: date | None = None
 ) -> Path:
     """The printable page of a course, with what there is of it so far."""
+    from sonicrx_ml import variety  # imports `datasets`, which takes seconds
+
     tracks = {
         m.day.number: (m.day.prescription, read_midi(m.folder / "track.mid"))
         for m in sorted(made, key=lambda m: m.day.number)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from html import escape
+from typing import TYPE_CHECKING
 
 from sonicrx_ml import personal
 from sonicrx_ml.course import DAYS_PER_WEEK, Course, Day
@@ -19,8 +20,10 @@ from sonicrx_ml.goals import evidence, goal_names, library
 from sonicrx_ml.hearing import WEEKLY_HOURS
 from sonicrx_ml.page import frame, shown
 from sonicrx_ml.report import WORDING
-from sonicrx_ml.variety import Alike
 from sonicrx_ml.verdicts import Report
+
+if TYPE_CHECKING:
+    from sonicrx_ml.variety import Alike
 
 ALIKE = 0.2  # share in common from which two days are told to be alike [E]
 
