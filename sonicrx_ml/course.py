@@ -306,7 +306,7 @@ def _fitted(first: ListeningPlan, today: ListeningPlan, moving: Moves, day: int)
             after=getattr(after, name),
             reason=reason,
             strength=moving.strength,
-            general=reason,
+            general=f"day {day} of the course",
         )
         for name in moving.moves
         if getattr(before, name) != getattr(after, name)

@@ -14,7 +14,7 @@ course that was stopped ends as one that was not.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -51,7 +51,7 @@ def make(
     *,
     batch: int = BATCH,
     starts: date | None = None,
-) -> Iterator[Made]:
+) -> Generator[Made, None, None]:
     """Make what is missing of a course; each day as it is there, those found first.
 
     batch : tracks composed side by side.

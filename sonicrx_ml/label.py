@@ -43,7 +43,7 @@ STYLE = """
 :root{color-scheme:only light}
 *{box-sizing:border-box}
 body{margin:0 auto;padding:8mm;max-width:202mm;color:#000;background:#fff;
-font:8.4pt/1.28 "Liberation Sans",Arial,Helvetica,sans-serif}
+font:8.4pt/1.25 "Liberation Sans",Arial,Helvetica,sans-serif}
 header{display:flex;justify-content:space-between;align-items:baseline;gap:6mm}
 h1{font-size:15pt;line-height:1.15;margin:0}
 p,ul{margin:0}ul{padding-left:4mm}
@@ -210,8 +210,9 @@ def _marks(prescription: Prescription, listening: ListeningPlan | None) -> dict[
 
 
 def _changed(listening: ListeningPlan | None) -> str:
+    """A running line: of the longest it saves a third of the height of a line each."""
     found = personal.changes(listening) if listening else ()
-    return "<br>".join(
+    return " · ".join(
         escape(
             f"{_control(change.control)}: {personal.told(change.before)} became "
             f"{_with_unit(change.control, change.after)}; {change.reason} "
@@ -266,7 +267,7 @@ def _strategy(prescription: Prescription) -> str:
 
 def _sessions(prescription: Prescription, manifest: Mapping[str, Any]) -> str:
     place = manifest.get("course")
-    day = f"day {place['day']} of {place['of']} of a course; " if place else ""
+    day = f"day {place['day']} of {place['of']}; " if place else ""
     silence = prescription.final_silence_s
     quiet = f", the last {clock(silence)} silent" if silence else ""
     return (

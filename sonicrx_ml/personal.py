@@ -22,7 +22,7 @@ REASONS = {
     "density": "as many notes a beat as before",
     "energy": "the same loudness and articulation at this pace",
     "mode": "valence is never forced",
-    "anchor": "the listener's own motif returns; experimental, there is no direct trial",
+    "anchor": "the listener's own; experimental, no direct trial",
     "instruments": "without what must not sound; what is liked leads",
     "playback_db_spl": "no louder than is safe",
     "target_lufs": "no louder than is safe",

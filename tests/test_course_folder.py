@@ -90,7 +90,7 @@ def test_the_calendar_tells_days_links_and_figures(short, made):
     assert f"found again in {asked:g} of {asked:g} asked places" in page
     assert forbidden(page) == []
     assert all((folder / day.day.name / "label.html").is_file() for day in days)
-    assert "day 2 of 2 of a course" in (folder / "day-02" / "label.html").read_text()
+    assert "day 2 of 2; 0:24 a session" in (folder / "day-02" / "label.html").read_text()
 
 
 def test_the_calendar_of_nothing_made_yet(short):
