@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sonicrx_ml import checkpoint, compose
+from sonicrx_ml import audio, checkpoint, compose
 from sonicrx_ml.fitting import prescribe_for
 from sonicrx_ml.goals import prescribe
 from sonicrx_ml.journal import Journal
@@ -164,7 +164,7 @@ def test_a_track_for_a_listener_says_why_and_keeps_the_pseudonym_only(
 ):
     monkeypatch.setattr(checkpoint, "load", lambda folder: bundle)
     values = json.loads(example().to_json())
-    values["screening"]["mania"] = True
+    values["screening"]["mania"], values["heart_rate"] = True, 91.375
     (tmp_path / "mine.json").write_text(json.dumps(values))
     given = ["listener=mine.json", "goal=grief", "duration_s=24", "override='Dr B: stays'"]
     run("sample.py", *given, "out=made")
@@ -187,6 +187,10 @@ def test_a_track_for_a_listener_says_why_and_keeps_the_pseudonym_only(
         text = path.read_text()
         assert "mania" not in text
         assert "harp" not in text
+    told = [path.name for path in folder.rglob("*")] + [folder.name, str(manifest)]
+    told += [str(audio.read_tags(folder / "track.flac")), str((folder / "track.mid").read_bytes())]
+    for fact in ("mania", "harp", "bells", "heart", "91.375", "cadence", "likes", "degree"):
+        assert not any(re.search(rf"\b{fact}\b", text) for text in told), fact
 
 
 def test_the_command_on_the_label_gives_the_same_notes(run, bundle, tmp_path, monkeypatch):
