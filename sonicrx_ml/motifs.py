@@ -169,7 +169,8 @@ def load(path: Path | str) -> Motif:
 def profile(path: Path | str) -> Listener:
     """Read a listener's profile, with the motif that it names by a file or an id beside it.
 
-    An id P07 stands for `P07.motif.json`. Raises `ValueError` with the file and why.
+    An id P07 stands for `P07.motif.json`. Raises `ValueError` with the file and why, and for a file
+    that is not in the profile's folder or under it.
     """
     path = Path(path)
     try:
@@ -179,8 +180,10 @@ def profile(path: Path | str) -> Listener:
     if not isinstance(listener.anchor, str):
         return listener
     suffixed = re.search(r"\.(midi?|json)$", listener.anchor)
-    name = listener.anchor if suffixed else f"{listener.anchor}.motif.json"
-    return replace(listener, anchor=load(path.parent / name))
+    named = path.parent / (listener.anchor if suffixed else f"{listener.anchor}.motif.json")
+    if not named.resolve().is_relative_to(path.parent.resolve()):
+        raise ValueError(f"{path}: anchor {listener.anchor!r}; legal are files beside the profile")
+    return replace(listener, anchor=load(named))
 
 
 def main() -> None:

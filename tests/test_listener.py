@@ -90,6 +90,10 @@ def test_a_profile_is_read_with_the_motif_that_it_names(tmp_path):
     (tmp_path / "mine.json").write_text(json.dumps({"id": "P07", "anchor": "P08"}))
     with pytest.raises(ValueError, match=r"P08.motif.json: No such file .*legal is a MIDI or JSON"):
         motifs.profile(tmp_path / "mine.json")
+    for elsewhere in ("../P07.motif.json", "/etc/passwd.json"):
+        (tmp_path / "mine.json").write_text(json.dumps({"id": "P07", "anchor": elsewhere}))
+        with pytest.raises(ValueError, match="legal are files beside the profile"):
+            motifs.profile(tmp_path / "mine.json")
 
 
 @pytest.mark.parametrize(
