@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import runpy
+import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -14,14 +16,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonicrx_ml import adapt, goals
+from sonicrx_ml import adapt, goals, screening
 from sonicrx_ml.curve import Curve
 from sonicrx_ml.emotion import energy
+from sonicrx_ml.fitting import prescribe_for, screened
 from sonicrx_ml.journal import Journal
 from sonicrx_ml.knobs import knobs, moved, moves_between, parse
+from sonicrx_ml.listener import Listener
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import Prescription
+from sonicrx_ml.screening import ScreenError
 from sonicrx_ml.session import Session
+from sonicrx_ml.suggestion import decide
 
 TEXT = resources.files("sonicrx_ml").joinpath("adapt.toml").read_text(encoding="utf-8")
 BENCHMARK = runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "adapt.py"))
@@ -237,3 +243,64 @@ def test_it_finds_better_prescriptions_than_the_preset_within_eight_sessions():
 def test_who_is_indifferent_is_not_told_otherwise():
     courses = BENCHMARK["run"](3, ("indifferent",))
     assert not any(course["suggested"]["sure"] for course in courses)
+
+
+# ---------------------------------------------------------------- for a listener
+
+
+def person(*yes, **known) -> Listener:
+    answers = dict.fromkeys(screening.items(), False) | dict.fromkeys(yes, True)
+    return Listener(id="L-1", screening=answers, **known)
+
+
+def test_it_starts_from_what_the_profile_makes_of_the_goal():
+    who = person(heart_rate=92, dislikes=("harp",), safe_level_db_spl=55)
+    base = prescribe_for(who, "anxiety").prescription
+    found = adapt.suggest_for(who, [session(base), session(base, fall=4)], "anxiety")
+    assert found.base == base
+    assert found.proposed.tempo != base.tempo
+    moves = moves_between(base, found.proposed, knobs("anxiety"))
+    assert (np.abs(moves) <= 1.01).all()
+    assert (found.proposed.instruments, found.proposed.playback_db_spl) == (base.instruments, 55)
+    assert set(found.warnings) <= set(found.words.replace("! ", "").splitlines())
+
+
+def test_what_is_suggested_passes_the_screen_or_is_not_suggested():
+    who, loud = person("hyperacusis"), goals.prescribe("anxiety", playback_db_spl=70)
+    with pytest.raises(ScreenError, match="needs a clinician's override"):
+        adapt.suggest_for(who, [session()], "anxiety")
+    allowed = "Dr B: present"
+    found = adapt.suggest_for(who, [session()], "anxiety", base=loud, override=allowed)
+    assert found.proposed.playback_db_spl == 50
+    assert "warm_pad" not in (found.proposed.instruments or ())
+    assert found.proposed.max_sharpness_acum == 2.0
+    assert "Let pass the screen by Dr B: present." in found.words
+    assert screened(who, found.proposed, override=allowed).changes == ()
+
+
+def test_a_base_for_another_goal_is_refused():
+    with pytest.raises(ValueError, match="goal 'grief'; legal is the base's, 'anxiety'"):
+        adapt.suggest_for(person(), [], "grief", base=BASE)
+
+
+def test_what_was_shown_is_decided_on_whatever_came_after(tmp_path):
+    journal = Journal(tmp_path, "L-1")
+    with pytest.raises(ValueError, match="suggestion 0 was not shown; legal are none yet"):
+        journal.shown()
+    first = adapt.suggest("L-1", [session()], BASE)
+    second = adapt.suggest("L-1", [session(at(tempo=1), fall=5)], BASE)
+    assert (journal.show(first.shown), journal.show(second.shown)) == (1, 2)
+    assert journal.shown() == second.shown
+    assert decide(journal, journal.shown(1), by="C-3", accepted=True) == first.proposed
+    assert decide(journal, journal.shown(), by="C-3", accepted=False) == second.base
+    assert [(d.decision, d.proposed, d.words) for d in journal.decisions()] == [
+        ("accepted", first.proposed, first.words), ("declined", second.proposed, second.words),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="suggestion 7 was not shown; legal are 1, 2"):
+        journal.shown(7)
+    other = replace(first.shown, listener="L-2")
+    with pytest.raises(ValueError, match="listener 'L-2'; legal in"):
+        journal.show(other)
+    with sqlite3.connect(journal.path) as file, pytest.raises(sqlite3.IntegrityError):
+        file.execute("UPDATE suggestions SET words = 'x'")
+    file.close()
