@@ -28,6 +28,7 @@ from matplotlib.figure import Figure
 from sonicrx_ml import adapt, plots
 from sonicrx_ml.drawing import COLOURS
 from sonicrx_ml.goals import prescribe
+from sonicrx_ml.knobs import knobs, moves_between
 from sonicrx_ml.notes import Floats
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.session import Session
@@ -100,7 +101,7 @@ class Listener:
 
 
 def moves_of(asked: Prescription, base: Prescription) -> Floats:
-    return adapt.moves_between(base, asked, adapt.knobs(GOAL))
+    return moves_between(base, asked, knobs(GOAL))
 
 
 def course(kind: str, index: int) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def course(kind: str, index: int) -> dict[str, Any]:
     seeds = np.random.SeedSequence([SEED, list(KINDS).index(kind), index]).spawn(3)
     mine, rated, drawn = (np.random.default_rng(seed) for seed in seeds)
     base = prescribe(GOAL)
-    listener = Listener.drawn(kind, mine, len(adapt.knobs(GOAL)))
+    listener = Listener.drawn(kind, mine, len(knobs(GOAL)))
     return {
         "kind": kind,
         "suggested": suggested(listener, base, rated),
@@ -133,10 +134,10 @@ def suggested(listener: Listener, base: Prescription, rng: Any) -> dict[str, Any
 
 def searched(listener: Listener, base: Prescription, rng: Any) -> dict[str, Any]:
     """Random search keeps the prescription that was rated best, the preset among them."""
-    knobs = adapt.knobs(GOAL)
-    preset, best, kept, heard = listener.truth(np.zeros(len(knobs))), -np.inf, [0.0], []
+    controls = len(knobs(GOAL))
+    preset, best, kept, heard = listener.truth(np.zeros(controls)), -np.inf, [0.0], []
     for day in range(SESSIONS):
-        moves = rng.uniform(-1, 1, len(knobs)) * (day > 0)
+        moves = rng.uniform(-1, 1, controls) * (day > 0)
         points = adapt.outcome(listener.hear(base, moves, day, rng))
         assert points is not None
         heard.append(listener.truth(moves) - preset)

@@ -1,87 +1,87 @@
-"""Compose: `python scripts/sample.py goal=anxiety duration_s=120 key=D tempo=[84,60] n=2`."""
+"""Compose: `python scripts/sample.py goal=anxiety duration_s=120 key=D tempo=[84,60] n=2`.
 
+For a person: `listener=P07.json`. A track for each day: `course=two_weeks goal=... listener=...`.
+"""
+
+from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
 
 from rich.console import Console
 
-from sonicrx_ml import checkpoint, motifs, report
+from sonicrx_ml import asking, checkpoint, course_folder, motifs, report
 from sonicrx_ml.compose import check, compose, produce
 from sonicrx_ml.config import SampleConfig, entry
-from sonicrx_ml.fitting import ListeningPlan, prescribe_for
-from sonicrx_ml.goals import prescribe
+from sonicrx_ml.course import Course
 from sonicrx_ml.listener import Listener
-from sonicrx_ml.prescription import CONTROLS, Prescription
-
-T = TypeVar("T", Prescription, Listener)
+from sonicrx_ml.prescription import CONTROLS
 
 
 @entry("sample", SampleConfig)
 def main(cfg: SampleConfig) -> None:
-    plan = personal(cfg)
-    prescriptions = takes(cfg, plan)
+    who = motifs.profile(cfg.listener) if cfg.listener else None
+    if who is None and (cfg.override is not None or cfg.step_percent is not None):
+        raise ValueError("override and step_percent need a listener; legal is listener=FILE")
+    if cfg.course:
+        make_course(cfg, who)
+    else:
+        make_tracks(cfg, who)
+
+
+def make_tracks(cfg: SampleConfig, who: Listener | None) -> None:
+    """The takes of one prescription, composed side by side."""
+    given = asking.controls({name: getattr(cfg, name) for name in CONTROLS})
+    start = asking.read(cfg.prescription) if cfg.prescription else None
+    plan = who and asking.for_listener(
+        who, given, start, override=cfg.override, step_percent=cfg.step_percent
+    )
+    first = plan.prescription if plan else asking.for_anyone(given, start)
+    prescriptions = asking.takes(first, cfg.n)
     out, font = Path(cfg.out), Path(cfg.font) if cfg.font else None
     bundle = checkpoint.load(cfg.checkpoint)
     check(out, cfg.engine, font)
-    deep = cfg.psychoacoustics or bool(plan and plan.max_sharpness_acum)
     if plan:
         print(plan.summary())
     console = Console()
-    with console.status(f"composing {len(prescriptions)} x {prescriptions[0].duration_s:g} s"):
+    with console.status(f"composing {cfg.n} x {first.duration_s:g} s"):
         compositions = compose(prescriptions, bundle, cfg.sampling)
     for composition in compositions:
         with console.status("rendering and judging"):
-            track = produce(composition, bundle, cfg.sampling, cfg.engine, font, deep)
-            if plan:
-                track = track.made_for(plan)
+            track = produce(
+                composition, bundle, cfg.sampling, cfg.engine, font, cfg.psychoacoustics
+            )
+            track = track.made_for(plan) if plan else track
             folder = track.save(out / composition.prescription.label)
         print(report.summary(track.report))
         print(f"track: {folder}")
 
 
-def takes(cfg: SampleConfig, plan: ListeningPlan | None) -> list[Prescription]:
-    """The prescription asked for, once per take."""
-    given = controls(cfg)
-    if plan:
-        first = plan.prescription
-    elif cfg.prescription:
-        values = read(Path(cfg.prescription), Prescription).to_dict()
-        first = Prescription.from_dict(values | given)
-    elif "goal" in given:
-        first = prescribe(**given)
-    else:
-        first = Prescription.from_dict(given)
-    if cfg.n < 1:
-        raise ValueError(f"n={cfg.n}; legal are 1 and more")
-    again = first.to_dict()
-    return [Prescription.from_dict(again | {"seed": first.seed + i}) for i in range(cfg.n)]
+def make_course(cfg: SampleConfig, who: Listener | None) -> None:
+    """A track for each day, in batches; days that are there are not made again."""
+    given = asking.controls({name: getattr(cfg, name) for name in CONTROLS})
+    if cfg.prescription or cfg.n != 1:
+        raise ValueError("a course has a track a day from a goal; legal is no prescription, n=1")
+    course = asking.a_course(
+        cfg.course, who, given, override=cfg.override, step_percent=cfg.step_percent
+    )
+    starts = date.fromisoformat(cfg.starts) if cfg.starts else None
+    out, font = Path(cfg.out), Path(cfg.font) if cfg.font else None
+    bundle = checkpoint.load(cfg.checkpoint)
+    print(introduction(course, who))
+    for made in course_folder.make(
+        course, bundle, out, cfg.sampling, cfg.engine, font, batch=cfg.batch, starts=starts
+    ):
+        done = "made" if made.fresh else "was there"
+        print(f"{made.folder}: {done}, {report.met(made.report)}", flush=True)
+    print(f"calendar: {out / course.label / 'calendar.html'}")
 
 
-def personal(cfg: SampleConfig) -> ListeningPlan | None:
-    """The goal fitted to the listener, where there is one."""
-    given = controls(cfg)
-    if cfg.listener is None:
-        if cfg.override is not None or cfg.step_percent is not None:
-            raise ValueError("override and step_percent need a listener; legal is listener=FILE")
-        return None
-    if cfg.prescription or "goal" not in given:
-        raise ValueError("a listener needs a goal, and no prescription; legal is goal=NAME")
-    who = read(Path(cfg.listener), Listener)
-    return prescribe_for(who, override=cfg.override, step_percent=cfg.step_percent, **given)
-
-
-def controls(cfg: SampleConfig) -> dict[str, Any]:
-    values: dict[str, Any] = {name: getattr(cfg, name) for name in CONTROLS}
-    if isinstance(cfg.anchor, str):
-        values["anchor"] = motifs.load(cfg.anchor).to_dict()
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def read(path: Path, kind: type[T]) -> T:
-    try:
-        return kind.from_json(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+def introduction(course: Course, who: Listener | None) -> str:
+    lines = [f"{course.shape.title}: {len(course.days)} tracks; {course.reason}"]
+    if first := course.days[0].listening:
+        lines.append(first.summary())
+    if who and who.anchor is None and course.anchor:
+        lines.append("  the profile has no anchor: keep anchor.motif.json of the folder in it")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

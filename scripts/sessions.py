@@ -1,7 +1,7 @@
 """A listener's journal: `python scripts/sessions.py listener=L-17 do=add prescription=FILE ...`.
 
 `do=` add, correct, withdraw, list, export, chart, suggest, accept or decline. A suggestion is only
-shown; `do=accept by=C-3` writes down who accepted it, and leaves it in a file.
+shown; `do=accept by=C-3` writes down who accepted what was shown, and leaves it in a file.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sonicrx_ml import adapt, plots
+from sonicrx_ml import adapt, motifs, plots
 from sonicrx_ml.config import SessionsConfig, entry
-from sonicrx_ml.goals import prescribe
 from sonicrx_ml.hearing import ADULT, CHILD
 from sonicrx_ml.journal import Journal
 from sonicrx_ml.outcomes import before_after
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.session import FIGURES, Session, dose
+from sonicrx_ml.suggestion import decide
 
 
 @entry("sessions", SessionsConfig)
@@ -31,11 +31,9 @@ def main(cfg: SessionsConfig) -> None:
         "list": lambda: listing(journal),
         "export": lambda: journal.export(out(cfg, "csv")),
         "chart": lambda: write(out(cfg, "svg"), plots.svg(before_after(journal.sessions()))),
-        "suggest": lambda: suggestion(cfg, journal).words,
-        "accept": lambda: write(
-            out(cfg, "json"), suggestion(cfg, journal).accept(journal, by=cfg.by).to_json()
-        ),
-        "decline": lambda: suggestion(cfg, journal).decline(journal, by=cfg.by).label,
+        "suggest": lambda: suggestion(cfg, journal),
+        "accept": lambda: write(out(cfg, "json"), decided(cfg, journal).to_json()),
+        "decline": lambda: decided(cfg, journal).label,
     }
     print(actions[cfg.do]())
     warning = dose(journal.sessions(), datetime.now(UTC), CHILD if cfg.child else ADULT).warning
@@ -61,15 +59,22 @@ def listing(journal: Journal) -> str:
     return "\n".join(rows) or "no sessions yet"
 
 
-def suggestion(cfg: SessionsConfig, journal: Journal) -> adapt.Suggestion:
-    """From the base: a file, or the goal's preset."""
-    if cfg.prescription:
-        base = Prescription.from_json(Path(cfg.prescription).read_bytes())
-    else:
-        base = prescribe(cfg.goal)
-    return adapt.suggest(
-        cfg.listener, journal.sessions(), base, adapt.CAUTION if cfg.keep else adapt.CURIOSITY
+def suggestion(cfg: SessionsConfig, journal: Journal) -> str:
+    """Made, written down, and only then shown."""
+    who = motifs.profile(cfg.profile)
+    if who.id != cfg.listener:
+        raise ValueError(f"profile of {who.id}; legal is that of {cfg.listener}")
+    base = Prescription.from_json(Path(cfg.prescription).read_bytes()) if cfg.prescription else None
+    curiosity = adapt.CAUTION if cfg.keep else adapt.CURIOSITY
+    found = adapt.suggest_for(
+        who, journal.sessions(), cfg.goal, base=base, override=cfg.override, curiosity=curiosity
     )
+    return f"suggestion {journal.show(found.shown)}: {found.words}"
+
+
+def decided(cfg: SessionsConfig, journal: Journal) -> Prescription:
+    shown = journal.shown(cfg.number or None)
+    return decide(journal, shown, by=cfg.by, accepted=cfg.do == "accept")
 
 
 def out(cfg: SessionsConfig, kind: str) -> Path:

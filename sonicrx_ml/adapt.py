@@ -1,10 +1,8 @@
 """The next prescription, suggested from a listener's journal; a person decides.
 
-Only the controls listed in `adapt.toml` move, as far from the preset as that file allows for the
-goal. A control is measured as a *move* x: -1 and 1 are the ends of its range, 0 is the base, which
-is the goal's preset or the prescription that was made of it for this listener. Energy is made of
-pace, loudness, articulation and register: it follows when those move, so that the loudness stays,
-and a move of energy itself is one of loudness.
+What may move, and how far, is `knobs`' part; what is shown of a suggestion is `suggestion`'s.
+`suggest_for` starts from what the listener's profile makes of the goal, and what it suggests has
+passed the listener's screen.
 
 A session's *outcome* is in points: 80 times the relief plus 20 times the share heard. Relief is the
 fall in SUDS and in VAS, each as a share of its scale, averaged over those that were recorded (1 is
@@ -24,23 +22,22 @@ drawn from the same kinds [E].
 
 from __future__ import annotations
 
-import functools
 import itertools
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib import resources
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import ndtr
 
-from sonicrx_ml import emotion, goals
-from sonicrx_ml.curve import Curve
-from sonicrx_ml.journal import Journal
+from sonicrx_ml import goals
+from sonicrx_ml.fitting import prescribe_for, screened
+from sonicrx_ml.knobs import Knob, knobs, moved, moves_between
+from sonicrx_ml.listener import Listener
 from sonicrx_ml.notes import Floats
 from sonicrx_ml.prescription import CONTROLS, Prescription
-from sonicrx_ml.session import Decision, Session
+from sonicrx_ml.session import Session
+from sonicrx_ml.suggestion import Expected, Move, Suggestion
 
 if TYPE_CHECKING:
     from sklearn.gaussian_process import GaussianProcessRegressor
@@ -57,144 +54,6 @@ BOWL = 5.0  # points that the ends of all ranges are expected to lie below the b
 STEP, REACH = 0.25, 0.5  # of the moves that are considered, and how far they go at a time [E]
 SIMPLICITY = 0.1  # points that a control must be worth to be moved at all [E]
 CURIOSITY, CAUTION = 1.5, -1.0
-Z95 = 1.96
-
-
-# ---------------------------------------------------------------- ranges
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Knob:
-    """A control that may move, how far, and why so far."""
-
-    control: str
-    by: str
-    low: float
-    high: float
-    reason: str
-    citations: tuple[str, ...]
-    strength: str
-
-    def __post_init__(self) -> None:
-        if self.by not in NEUTRAL:
-            raise ValueError(f"{self.control} by {self.by!r}; legal are {', '.join(NEUTRAL)}")
-        if not self.low < NEUTRAL[self.by] < self.high:
-            raise ValueError(
-                f"{self.control} from {self.low:g} to {self.high:g}; legal is a range around "
-                f"{NEUTRAL[self.by]:g}"
-            )
-
-    def moved(self, curve: Curve, x: float) -> Curve:
-        """The curve at a move, -1 to 1."""
-        neutral = NEUTRAL[self.by]
-        amount = neutral + x * (self.high - neutral if x > 0 else neutral - self.low)
-        values = ((f, v * amount if self.by == "factor" else v + amount) for f, v in curve.points)
-        return Curve(tuple((fraction, round(value, 4)) for fraction, value in values))
-
-    def move(self, base: Curve, curve: Curve) -> float:
-        """The move from one curve to another, by their means; `moved` undone."""
-        before, after = float(base.integral(1.0)), float(curve.integral(1.0))
-        amount = after / before - 1 if self.by == "factor" else after - before
-        neutral = NEUTRAL[self.by]
-        return amount / (self.high - neutral if amount > 0 else neutral - self.low)
-
-    def legal(self, base: Curve, x: float) -> bool:
-        control = CONTROLS[self.control]
-        return all(control.low <= value <= control.high for _, value in self.moved(base, x).points)
-
-
-NEUTRAL = {"factor": 1.0, "shift": 0.0}
-
-
-def knobs(goal: str) -> tuple[Knob, ...]:
-    """What may move for a goal. Raises `ValueError` that lists the legal goals."""
-    goals.evidence(goal)
-    return ranges()[goal]
-
-
-@functools.cache
-def ranges() -> Mapping[str, tuple[Knob, ...]]:
-    """The ranges that ship with the package, by goal."""
-    return parse(resources.files(__package__).joinpath("adapt.toml").read_text(encoding="utf-8"))
-
-
-def parse(text: str) -> dict[str, tuple[Knob, ...]]:
-    """Read ranges. Raises `ValueError` that names the goal, the control and what is legal."""
-    table = tomllib.loads(text)["goals"]
-    if set(table) != set(goals.goal_names()):
-        raise ValueError(f"goals {', '.join(table)}; legal are all of {goals.goal_names()}")
-    return {goal: tuple(_knob(goal, *item) for item in table[goal].items()) for goal in table}
-
-
-def _knob(goal: str, control: str, entry: Mapping[str, Any]) -> Knob:
-    """One range, checked against the preset, the marks and the sources of `goals.toml`."""
-    where, library = f"{goal} {control}", goals.library()
-    preset = goals.evidence(goal).parameter(control)
-    if preset is None or not isinstance(preset.value, Curve):
-        raise ValueError(f"{where}: the preset has no such curve to move")
-    if entry["strength"] not in library.strengths:
-        legal = ", ".join(library.strengths)
-        raise ValueError(f"{where}: strength {entry['strength']!r}; legal are {legal}")
-    if strange := set(entry["citations"]) - set(library.sources):
-        raise ValueError(f"{where}: cites {strange}; legal are {', '.join(library.sources)}")
-    if entry["strength"] != "E" and not entry["citations"]:
-        raise ValueError(f"{where}: strength {entry['strength']} needs a citation; legal is E")
-    if not entry["reason"]:
-        raise ValueError(f"{where}: legal is a range with its reason")
-    knob = Knob(control=control, **{**entry, "citations": tuple(entry["citations"])})
-    if not (knob.legal(preset.value, -1.0) and knob.legal(preset.value, 1.0)):
-        raise ValueError(f"{where} leaves {CONTROLS[control].range}, which is legal")
-    return knob
-
-
-# ---------------------------------------------------------------- moves
-
-
-def moved(base: Prescription, moving: Sequence[Knob], moves: Floats) -> Prescription:
-    """The base with its controls at some moves (D,)."""
-    curves = {
-        knob.control: knob.moved(getattr(base, knob.control), x)
-        for knob, x in zip(moving, moves, strict=True)
-        if x
-    }
-    asked = Prescription.from_dict(base.to_dict() | curves)
-    carried = _carried(base, asked)
-    if asked.energy is None or not carried:
-        return asked
-    control = CONTROLS["energy"]
-    levels = ((f, np.clip(v + carried, control.low, control.high)) for f, v in asked.energy.points)
-    energy = Curve(tuple((fraction, round(float(level), 4)) for fraction, level in levels))
-    return Prescription.from_dict(asked.to_dict() | {"energy": energy})
-
-
-def moves_between(base: Prescription, asked: Prescription, moving: Sequence[Knob]) -> Floats:
-    """The moves (D,) that make a prescription of the base: `moved` undone, by the curves' means."""
-    found = []
-    for knob in moving:
-        before, after = getattr(base, knob.control), getattr(asked, knob.control)
-        if knob.control == "energy":
-            carried = _carried(base, asked)
-            after = Curve(tuple((f, value - carried) for f, value in after.points))
-        found.append(knob.move(before, after))
-    return np.array(found)
-
-
-def _carried(base: Prescription, asked: Prescription) -> float:
-    """The energy that moved density, articulation and register bring with them."""
-    return _made(asked) - _made(base)
-
-
-def _made(asked: Prescription) -> float:
-    """Energy at medium loudness, from the curves' means; what is open counts as middling."""
-    density, articulation, register = (
-        float(curve.integral(1.0)) if curve is not None else middle
-        for curve, middle in (
-            (asked.density, emotion.CENTRE_ONSETS),
-            (asked.articulation, 1.0),
-            (asked.register, emotion.CENTRE_REGISTER),
-        )
-    )
-    return float(emotion.energy(density, 0.0, articulation, register))
 
 
 # ---------------------------------------------------------------- outcomes
@@ -228,114 +87,35 @@ def _heard(session: Session) -> float | None:
 # ---------------------------------------------------------------- the suggestion
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """A figure in points with its 95 % interval."""
+def suggest_for(
+    who: Listener,
+    sessions: Sequence[Session],
+    goal: str,
+    duration_s: float | None = None,
+    *,
+    base: Prescription | None = None,
+    override: str | None = None,
+    curiosity: float = CURIOSITY,
+) -> Suggestion:
+    """As `suggest`, from what a listener's profile makes of a goal, and past the listener's screen.
 
-    value: float
-    low: float
-    high: float
+    base : start from this prescription for the goal instead.
+    override : "who: why" of the clinician who lets the goal pass the screen.
 
-    @classmethod
-    def of(cls, value: float, deviation: float) -> Expected:
-        return cls(float(value), float(value - Z95 * deviation), float(value + Z95 * deviation))
-
-    def __str__(self) -> str:
-        return f"{round(self.value)} points (95 %: {round(self.low)} to {round(self.high)})"
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One control that a suggestion moves, and what that alone is expected to do."""
-
-    knob: Knob
-    x: float
-    before: Curve
-    after: Curve
-    gain: Expected
-
-    @property
-    def words(self) -> str:
-        way = "higher" if self.x > 0 else "lower"
-        unit = CONTROLS[self.knob.control].unit
-        change = f"{_told(self.before)} to {_told(self.after)} {unit}".rstrip()
-        name = "loudness" if self.knob.control == "energy" else self.knob.control
-        change = f"energy {change}" if name == "loudness" else change
-        return f"{name} {way}, {change}: {self._why}; alone it would gain {self.gain}"
-
-    @property
-    def _why(self) -> str:
-        if self.gain.low > 0:
-            return "the sessions speak for it"
-        if self.gain.value > 0:
-            return "the sessions lean towards it, too few to be sure"
-        return "it is moved to learn, the sessions do not speak for it"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Suggestion:
-    """What might be prescribed next. It is nothing until a person accepts it."""
-
-    listener: str
-    base: Prescription
-    proposed: Prescription
-    moves: tuple[Move, ...]
-    expected: Expected
-    "The outcome of the next session, if this is prescribed."
-    expected_of_base: Expected
-    gain: Expected
-    "By how much the outcome would be better than the base's, over many sessions."
-    better: float
-    "Probability that it is better than the base at all."
-    used: int
-    left_out: int
-
-    @property
-    def words(self) -> str:
-        """The suggestion for a reader: what moves, why, how sure."""
-        if not self.used:
-            return "No session has taught anything yet: begin with the base."
-        about = f"From {self.used} rated sessions of {self.listener}, goal {self.base.goal}"
-        about += f" ({self.left_out} others left out)." if self.left_out else "."
-        if not self.moves:
-            return f"{about} Stay with the base: expected {self.expected}."
-        return "\n".join(
-            [
-                f"{about} Moved from the base:",
-                *(f"- {move.words}" for move in self.moves),
-                f"Expected of a session {self.expected}; of the base {self.expected_of_base}.",
-                f"Gain over the base {self.gain}; it is better with probability {self.better:.2f}.",
-                "A point of SUDS is worth 8 points, 4 beside a VAS. All ranges are engineering "
-                "defaults [E]. Nothing changes until a person accepts.",
-            ]
-        )
-
-    def accept(self, journal: Journal, *, by: str) -> Prescription:
-        """Write down who accepted, and give the prescription out."""
-        self._decide(journal, by, "accepted")
-        return self.proposed
-
-    def decline(self, journal: Journal, *, by: str) -> Prescription:
-        """Write down who declined; the base stays."""
-        self._decide(journal, by, "declined")
-        return self.base
-
-    def _decide(self, journal: Journal, by: str, decision: str) -> None:
-        journal.decide(
-            Decision(
-                listener=self.listener,
-                by=by,
-                decision=decision,
-                base=self.base,
-                proposed=self.proposed,
-                words=self.words,
-            )
-        )
-
-
-def _told(curve: Curve) -> str:
-    """The levels of a curve, in their order."""
-    return "-".join(f"{level:.3g}" for level, _ in itertools.groupby(v for _, v in curve.points))
+    Raises as `suggest` and `fitting.prescribe_for` do, and `ValueError` for a base with another
+    goal.
+    """
+    if base is None:
+        start = prescribe_for(who, goal, duration_s, override=override)
+    elif base.goal != goal:
+        raise ValueError(f"goal {goal!r}; legal is the base's, {base.goal!r}")
+    else:
+        start = screened(who, base, override=override)
+    found = suggest(who.id, sessions, start.prescription, curiosity)
+    safe = screened(who, found.proposed, override=override)
+    return replace(
+        found, proposed=safe.prescription, warnings=safe.warnings, override=safe.override
+    )
 
 
 def suggest(
@@ -475,20 +255,3 @@ def _suggestion(
 def _above_zero(mean: float, deviation: float) -> float:
     """Probability that a normal figure is above 0; even where there is no difference."""
     return float(ndtr(mean / deviation)) if deviation > 0 else 0.5
-
-
-__all__ = [
-    "CAUTION",
-    "CURIOSITY",
-    "Expected",
-    "Knob",
-    "Move",
-    "Suggestion",
-    "knobs",
-    "moved",
-    "moves_between",
-    "outcome",
-    "parse",
-    "ranges",
-    "suggest",
-]

@@ -4,8 +4,9 @@ A motif is kept free of key and tempo: scale degrees from the tonic (0; 7 is the
 they are altered by in semitones, and times in felt beats. It returns in every track of a listener,
 which is experimental: there is no direct trial; the nearest is cue-controlled relaxation.
 
-In the other mode every note keeps its degree. In another meter time is scaled, by one factor, so
-that whole or half bars meet whole bars: contour and proportions stay, accents may move.
+In the other mode every note keeps its degree. In another meter a quarter stays a quarter and bar
+lines fall where they fall: contour, proportions and beats stay, accents move. (Scaled so that bars
+met bars, by 3/4 or 4/3, motifs fell between the beats, and the music around them was less likely.)
 
 Found again is what has the same intervals, to the semitone, and the same proportions of time, in
 one instrument, above whatever else that instrument plays meanwhile: whatever the key, tempo, meter
@@ -31,6 +32,8 @@ from sonicrx_ml.notes import DRUMS, Floats, Ints, Meter, Notes
 SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 #: Felt beats of a bar.
 BEATS = {"4/4": 4, "3/4": 3, "2/4": 2, "6/8": 2}
+#: Quarters of a felt beat.
+FELT = {"4/4": Fraction(1), "3/4": Fraction(1), "2/4": Fraction(1), "6/8": Fraction(3, 2)}
 
 LEAST_BARS, MOST_BARS = 2, 8
 LEAST_NOTES, MOST_NOTES = 4, 64
@@ -99,15 +102,11 @@ class Motif:
         return found
 
     def scale(self, meter: str) -> Fraction:
-        """Felt beats of the track for one of the motif's, so that whole or half bars meet bars."""
-        factors = [
-            bars * Fraction(BEATS[meter], BEATS[self.meter])
-            for bars in (Fraction(1), Fraction(2), Fraction(1, 2))
-        ]
-        return min(factors, key=lambda factor: abs(np.log2(float(factor))))
+        """Felt beats of the track for one of the motif's: both have the same note value."""
+        return FELT[self.meter] / FELT[meter]
 
     def bars_in(self, meter: str) -> int:
-        """Bars of a track that it takes."""
+        """Bars of a track that it takes, the last of them perhaps in part."""
         return -(-self.bars * BEATS[self.meter] * self.scale(meter) // BEATS[meter])
 
     def times(self, meter: str) -> tuple[Floats, Floats]:
@@ -115,6 +114,9 @@ class Motif:
         numerator, denominator = map(int, meter.split("/"))
         quarters = float(self.scale(meter)) * Meter(0.0, numerator, denominator).felt_beat
         return np.array(self.onset) * quarters, np.array(self.length) * quarters
+
+    def __str__(self) -> str:
+        return f"a motif of {self.bars} bars in {self.meter}, {self.mode}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -17,6 +17,8 @@ from typing import Any
 from sonicrx_ml.curve import Curve
 from sonicrx_ml.goals import Evidence, Fit, Parameter, library
 
+BETWEEN = r"[\s\u2010-\u2013-]{0,3}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
@@ -29,7 +31,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wording:
-    """All of `claims.toml`: `never_says` are words, `*` for any ending."""
+    """All of `claims.toml`; in `never_says`, `*` is any ending, `a|b` one, `?a|b` one or none."""
 
     says: tuple[str, ...]
     never_says: tuple[str, ...]
@@ -37,9 +39,17 @@ class Wording:
 
     @property
     def pattern(self) -> re.Pattern[str]:
-        """What finds a forbidden word; any space or line break may part two words."""
-        words = (r"\s?".join(map(re.escape, word.split())) for word in self.never_says)
-        return re.compile(rf"\b({'|'.join(words)})\b".replace(r"\*", r"\w*"), re.IGNORECASE)
+        """What finds a forbidden word; any space, hyphen or line break may part two words."""
+        found = ("".join(map(_word, said.split())) for said in self.never_says)
+        ways = "|".join(words.removeprefix(BETWEEN) for words in found)
+        return re.compile(rf"\b(?:{ways})\b", re.IGNORECASE)
+
+
+def _word(told: str) -> str:
+    """A word of what is never said, as a pattern; it begins with what may part it from the last."""
+    ways = "|".join(re.escape(way) for way in told.removeprefix("?").split("|"))
+    found = rf"{BETWEEN}(?:{ways})".replace(r"\*", r"\w*")
+    return rf"(?:{found}\b)?" if told.startswith("?") else found
 
 
 @functools.cache
@@ -47,8 +57,11 @@ def wording() -> Wording:
     """The wording that ships with the package."""
     text = resources.files(__package__).joinpath("claims.toml").read_text(encoding="utf-8")
     data = tomllib.loads(text)
-    claims = tuple(Claim(**claim) for claim in data.pop("claims"))
-    return Wording(claims=claims, **{name: tuple(words) for name, words in data.items()})
+    return Wording(
+        says=tuple(data["says"]),
+        never_says=tuple(word for words in data["never_says"].values() for word in words),
+        claims=tuple(Claim(**claim) for claim in data["claims"]),
+    )
 
 
 def forbidden(text: str) -> list[str]:
@@ -74,7 +87,7 @@ def _lines() -> Iterator[str]:
     yield "Made from `sonicrx_ml/goals.toml` and `sonicrx_ml/claims.toml` by"
     yield from ("`python -m sonicrx_ml.claims`; a test holds the two to be the same.", "")
     yield from (f"- {sentence}" for sentence in said.says)
-    quoted = ", ".join(f'"{word.replace("*", "…")}"' for word in said.never_says)
+    quoted = ", ".join(f'"{_quoted(word)}"' for word in said.never_says)
     yield from (f"- It never says {quoted}, in any text shown to anybody.", "")
     yield from ("Strength of evidence:", "")
     yield from (f"- **{mark}** {meaning}" for mark, meaning in known.strengths.items())
@@ -86,6 +99,12 @@ def _lines() -> Iterator[str]:
         yield from _goal(evidence)
     yield from ("## Sources", "")
     yield from (f"- {name}: {showed}" for name, showed in known.sources.items())
+
+
+def _quoted(said: str) -> str:
+    """What is never said, to be read: alternatives by a slash, what may be missing in brackets."""
+    words = (f"({word[1:]})" if word.startswith("?") else word for word in said.split())
+    return " ".join(words).replace("*", "…").replace("|", "/")
 
 
 def _goal(evidence: Evidence) -> Iterator[str]:

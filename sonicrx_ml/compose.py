@@ -73,6 +73,11 @@ class Track:
         """The same as the track of a listener: told on its pages, recorded in its manifest."""
         return replace(self, listening=plan, manifest={**self.manifest, "listener": plan.record()})
 
+    def in_course(self, name: str, day: int, last: int) -> Track:
+        """The same as the track of a day of a course: told on its label, in its manifest."""
+        place = {"name": name, "day": day, "of": last}
+        return replace(self, manifest={**self.manifest, "course": place})
+
     def save(self, folder: Path) -> Path:
         """Write the track's folder, whole or not at all; an older one of that name is replaced."""
         folder.parent.mkdir(parents=True, exist_ok=True)

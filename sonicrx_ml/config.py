@@ -63,6 +63,12 @@ class SampleConfig(_Controls):  # type: ignore[misc, valid-type]
     """Raise the beat above the listener's cadence, by 5 to 10 %."""
     n: int = 1
     """Takes, with seeds counted up from `seed`."""
+    course: str = ""
+    """A track for each day instead: one_week, two_weeks, four_weeks."""
+    starts: str | None = None
+    """Date of a course's first day, for its calendar: 2026-12-01."""
+    batch: int = 7
+    """Tracks of a course composed side by side."""
     checkpoint: str = "checkpoints/small"
     out: str = "tracks"
     engine: str = "auto"
@@ -147,12 +153,16 @@ class SessionsConfig(_Figures):  # type: ignore[misc, valid-type]
     prescription: str = ""
     """What was heard (add, correct), or the base to suggest from: a JSON file."""
     goal: str = ""
-    """Suggest from the preset of this goal."""
+    """Suggest from what the profile makes of this goal."""
+    profile: str = ""
+    """The listener's profile, a JSON file: what is suggested passes its safety screen."""
+    override: str | None = None
+    """"who: why" of the clinician who lets the goal pass the listener's safety screen."""
     began: str | None = None
     """ISO 8601 with its time zone; now where it is not given."""
     stopped: str = "finished"
     number: int = 0
-    """The row that is corrected or withdrawn."""
+    """The row that is corrected or withdrawn; the suggestion decided on, by default the latest."""
     keep: bool = False
     """Suggest what to keep instead of what to try next."""
     by: str = ""
@@ -166,6 +176,8 @@ class SessionsConfig(_Figures):  # type: ignore[misc, valid-type]
             raise ValueError(f"do={self.do}; legal are {', '.join(DOINGS)}")
         if self.do in ("correct", "withdraw") and self.number < 1:
             raise ValueError(f"do={self.do} needs number=, the row that is wrong (do=list)")
+        if self.do == "suggest" and not (self.profile and self.goal):
+            raise ValueError("do=suggest needs profile=, the listener's JSON file, and goal=")
         if self.do in ("add", "correct") and not self.prescription:
             raise ValueError(f"do={self.do} needs prescription=, the JSON file of what was heard")
 

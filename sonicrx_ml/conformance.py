@@ -57,11 +57,12 @@ def judge(
     midi : a Standard MIDI File; None leaves out its rows.
     sound : samples (n,) or (2, n), full scale 1.0, and their rate in Hz; None leaves out its rows.
     psychoacoustics : also measure what takes long: loudness in sone, sharpness, roughness,
-        fluctuation strength, consonance.
+        fluctuation strength, consonance. Always done where the prescription limits the sharpness.
     What cannot be judged (an unreadable or empty MIDI file, a sound that is no sound) gives a
     failed report that says why, with every asked attribute failed.
     """
     planned = plan(prescription)
+    psychoacoustics = psychoacoustics or prescription.max_sharpness_acum is not None
     notes, failure = _read(midi, sound)
     case = Case(prescription, planned, notes, sound)
     failure = failure or _refusal(case, midi)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sonicrx_ml import emotion
+from sonicrx_ml.anchor import Motif
 from sonicrx_ml.curve import Curve, is_number
 from sonicrx_ml.goals import Fit, evidence, prescribe
 from sonicrx_ml.listener import Listener
@@ -21,6 +22,7 @@ from sonicrx_ml.screening import Item, Override, like, permit, screen
 
 STEPS = (5.0, 10.0)  # percent by which the cadence is raised (evidence as for the cadence)
 STEP_AT = (1 / 3, 1 / 3 + 0.001)  # where it is raised: after a third of the music, at once [E]
+ANCHOR_REASON = "the listener's motif returns; experimental: there is no direct trial"
 MOST_PLAYING = 4  # as in the fullest preset [E]
 
 
@@ -34,6 +36,8 @@ class Change:
     reason: str
     strength: str
     citations: tuple[str, ...] = ()
+    general: str | None = None
+    """The reason without a fact of the person; None: as `personal.REASONS`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,8 +54,6 @@ class ListeningPlan:
     changes: tuple[Change, ...]
     warnings: tuple[str, ...]
     override: Override | None
-    max_sharpness_acum: float | None
-    """Sharpness (DIN 45692) that the sound must stay under; None for no limit of its own."""
 
     def record(self) -> dict[str, Any]:
         return {"id": self.listener, "override": self.override and asdict(self.override)}
@@ -89,28 +91,66 @@ def prescribe_for(
     override : "who: why" of the clinician who lets a goal pass the screen.
     step_percent : raise the beat above the cadence after a third of the music, by 5 to 10 %.
 
+    The listener's anchor returns, unless another `anchor`, or None for none, is given.
     A tempo or mode that was asked for stays; what must not sound does not, and no level is above
     what is safe, whoever asks. Raises `ScreenError` where the screen stands against the goal, and
     `ValueError` where nothing is left that may sound or a value is illegal.
     """
     allowed = permit(listener.screening, goal, listener.id, override)
-    found = screen(listener.screening, goal)
-    asked = prescribe(goal, duration_s, **controls)
-    changes = (
+    own = {} if "anchor" in controls else _own_anchor(listener)
+    asked = prescribe(goal, duration_s, **own, **controls)
+    fitted = (
+        *(Change("anchor", None, motif, ANCHOR_REASON, "E") for motif in own.values()),
         *_paced(listener, goal, asked, step_percent, controls.keys()),
-        *_freed(goal, asked, found, controls.keys()),
-        *_seated(listener, asked, found, controls.keys()),
+    )
+    return _safe(listener, asked, allowed, fitted, controls.keys())
+
+
+def screened(
+    listener: Listener, prescription: Prescription, *, override: str | None = None
+) -> ListeningPlan:
+    """Any prescription for a goal, held to what is safe for a listener; its pace is left alone.
+
+    For what was not made by `prescribe_for`: a suggestion, a file. What must not sound leaves, no
+    level is above what is safe, and a mode that is only the preset's is left open where valence
+    must not be forced. Raises as `prescribe_for` does, and for a prescription without a known goal.
+    """
+    goal = prescription.goal or "none"
+    allowed = permit(listener.screening, goal, listener.id, override)
+    preset = evidence(goal).parameter("mode")
+    own_mode = preset is None or prescription.mode != preset.value
+    given = {"instruments", *(["mode"] if own_mode else [])}
+    return _safe(listener, prescription, allowed, (), given)
+
+
+def _safe(
+    listener: Listener,
+    asked: Prescription,
+    allowed: Override | None,
+    fitted: tuple[Change, ...],
+    given: Iterable[str],
+) -> ListeningPlan:
+    """The plan of what was asked, with what the screen and the listener forbid left out."""
+    assert asked.goal is not None
+    goal, given = asked.goal, tuple(given)
+    found = screen(listener.screening, goal)
+    changes = (
+        *fitted,
+        *_freed(goal, asked, found, given),
+        *_seated(listener, asked, found, given),
         *_softened(listener, asked, found),
     )
-    caps = [item.max_sharpness_acum for item in found if item.max_sharpness_acum is not None]
     return ListeningPlan(
         listener=listener.id,
         prescription=replace(asked, **{change.control: change.after for change in changes}),
         changes=changes,
         warnings=tuple(dict.fromkeys([evidence(goal).caution, *(item.warning for item in found)])),
         override=allowed,
-        max_sharpness_acum=min(caps, default=None),
     )
+
+
+def _own_anchor(listener: Listener) -> dict[str, Motif]:
+    return {"anchor": listener.motif} if listener.motif else {}
 
 
 def _paced(
@@ -229,13 +269,14 @@ def one_of_each_family(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _softened(listener: Listener, asked: Prescription, found: Iterable[Item]) -> list[Change]:
-    """No louder than is safe for the listener."""
+    """No louder than is safe for the listener, and no sharper."""
     caps = {item.max_playback_db_spl: f"{item.name} in the screen" for item in found}
     caps |= {listener.safe_level_db_spl: "the listener's own safe level"}
     legal = {level: why for level, why in caps.items() if level is not None}
+    changes = _blunted(asked, found)
     if not legal:
-        return []
-    lowest, changes = min(legal), []
+        return changes
+    lowest = min(legal)
     reason = f"no louder than is safe: {legal[lowest]}"
     if asked.playback_db_spl > lowest:
         changes.append(Change("playback_db_spl", asked.playback_db_spl, lowest, reason, "E"))
@@ -243,3 +284,13 @@ def _softened(listener: Listener, asked: Prescription, found: Iterable[Item]) ->
     if asked.target_lufs > REFERENCE_LUFS:
         changes.append(Change("target_lufs", asked.target_lufs, REFERENCE_LUFS, reason, "E"))
     return changes
+
+
+def _blunted(asked: Prescription, found: Iterable[Item]) -> list[Change]:
+    """The lowest sharpness that an item of the screen caps the sound at."""
+    caps = {i.max_sharpness_acum: i.name for i in found if i.max_sharpness_acum is not None}
+    lowest, now = min(caps, default=None), asked.max_sharpness_acum
+    if lowest is None or (now is not None and now <= lowest):
+        return []
+    reason = f"no sharper than is borne: {caps[lowest]} in the screen"
+    return [Change("max_sharpness_acum", now, lowest, reason, "E")]

@@ -26,7 +26,7 @@ from sqlalchemy.schema import CreateTable
 
 from sonicrx_ml.listener import pseudonym
 from sonicrx_ml.prescription import Prescription
-from sonicrx_ml.session import FIGURES, REQUIRED, STOPPED, Decision, Entry, Session
+from sonicrx_ml.session import FIGURES, REQUIRED, STOPPED, Decision, Entry, Session, Shown
 
 # ---------------------------------------------------------------- tables
 
@@ -64,10 +64,19 @@ _DECISIONS = sa.Table(
     *(sa.Column(f.name, sa.Text, nullable=False) for f in dataclasses.fields(Decision)),
     sqlite_autoincrement=True,
 )
+_SUGGESTIONS = sa.Table(
+    "suggestions",
+    _METADATA,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("logged", sa.Text, nullable=False),
+    *(sa.Column(f.name, sa.Text, nullable=f.name == "override") for f in dataclasses.fields(Shown)),
+    sqlite_autoincrement=True,
+)
 # REPLACE deletes rows without asking the triggers on deletion, so what it would replace is refused.
 _TAKEN = {
     "sessions": "number = NEW.number OR corrects = NEW.corrects",
     "decisions": "number = NEW.number",
+    "suggestions": "number = NEW.number",
 }
 
 
@@ -131,12 +140,29 @@ class Journal:
         about = {"corrects": corrects, "withdrawn": withdrawn}
         return self._write(_SESSIONS, _row(session) | about)
 
+    def show(self, shown: Shown) -> int:
+        """Write down a suggestion before it is shown; its number, to decide on it later."""
+        self._check_owner(shown.listener)
+        return self._write(_SUGGESTIONS, _suggested(shown))
+
+    def shown(self, number: int | None = None) -> Shown:
+        """A suggestion as it was shown, by default the latest.
+
+        Raises `ValueError` that lists the numbers there are.
+        """
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(_SUGGESTIONS).order_by(_SUGGESTIONS.c.number)).all()
+        found = {row.number: row._asdict() for row in rows}
+        chosen = max(found, default=0) if number is None else number
+        if chosen not in found:
+            legal = ", ".join(map(str, found)) or "none yet"
+            raise ValueError(f"suggestion {chosen} was not shown; legal are {legal}")
+        return Shown(**_read(found[chosen], Shown))
+
     def decide(self, decision: Decision) -> int:
         """Write down what a person did with a suggestion; the row's number."""
         self._check_owner(decision.listener)
-        row = {f.name: getattr(decision, f.name) for f in dataclasses.fields(decision)}
-        written = {"base": decision.base.to_json(), "proposed": decision.proposed.to_json()}
-        return self._write(_DECISIONS, row | written)
+        return self._write(_DECISIONS, _suggested(decision))
 
     def _write(self, table: sa.Table, row: dict[str, Any]) -> int:
         logged = datetime.now(UTC).isoformat(timespec="seconds")
@@ -207,6 +233,14 @@ def _entry(row: dict[str, Any]) -> Entry:
 
 
 def _decision(row: dict[str, Any]) -> Decision:
-    values = {f.name: row[f.name] for f in dataclasses.fields(Decision)}
-    parts = {name: Prescription.from_json(row[name]) for name in ("base", "proposed")}
-    return Decision(**values | parts)
+    return Decision(**_read(row, Decision))
+
+
+def _read(row: dict[str, Any], kind: type[Shown | Decision]) -> dict[str, Any]:
+    values = {f.name: row[f.name] for f in dataclasses.fields(kind)}
+    return values | {name: Prescription.from_json(row[name]) for name in ("base", "proposed")}
+
+
+def _suggested(about: Shown | Decision) -> dict[str, Any]:
+    row = {f.name: getattr(about, f.name) for f in dataclasses.fields(about)}
+    return row | {"base": about.base.to_json(), "proposed": about.proposed.to_json()}

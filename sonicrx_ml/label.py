@@ -31,6 +31,7 @@ NAMES = {
     "breaths_per_min": "breaths",
     "breath_depth_db": "depth of a breath",
     "final_silence_s": "final silence",
+    "max_sharpness_acum": "sharpness up to",
     "playback_db_spl": "playback level",
 }
 NOT_MUSIC = ("duration_s", "goal", "target_lufs", "playback_db_spl", "seed")
@@ -42,7 +43,7 @@ STYLE = """
 :root{color-scheme:only light}
 *{box-sizing:border-box}
 body{margin:0 auto;padding:8mm;max-width:202mm;color:#000;background:#fff;
-font:8.4pt/1.28 "Liberation Sans",Arial,Helvetica,sans-serif}
+font:8.4pt/1.25 "Liberation Sans",Arial,Helvetica,sans-serif}
 header{display:flex;justify-content:space-between;align-items:baseline;gap:6mm}
 h1{font-size:15pt;line-height:1.15;margin:0}
 p,ul{margin:0}ul{padding-left:4mm}
@@ -93,7 +94,7 @@ def page(
         ("Delivery", _delivery(prescription, report)),
         ("Materials", _materials(report, manifest)),
         ("Strategy", _strategy(prescription)),
-        ("Sessions", _sessions(prescription)),
+        ("Sessions", _sessions(prescription, manifest)),
         ("Interventionist", f"{_line('name, training', 66)} {_line('contact', 40)}"),
         ("Fidelity", _fidelity(report)),
         ("Setting", _setting()),
@@ -209,8 +210,9 @@ def _marks(prescription: Prescription, listening: ListeningPlan | None) -> dict[
 
 
 def _changed(listening: ListeningPlan | None) -> str:
+    """A running line: of the longest it saves a third of the height of a line each."""
     found = personal.changes(listening) if listening else ()
-    return "<br>".join(
+    return " · ".join(
         escape(
             f"{_control(change.control)}: {personal.told(change.before)} became "
             f"{_with_unit(change.control, change.after)}; {change.reason} "
@@ -263,11 +265,13 @@ def _strategy(prescription: Prescription) -> str:
     return f"{'; '.join(parts)}."
 
 
-def _sessions(prescription: Prescription) -> str:
+def _sessions(prescription: Prescription, manifest: Mapping[str, Any]) -> str:
+    place = manifest.get("course")
+    day = f"day {place['day']} of {place['of']}; " if place else ""
     silence = prescription.final_silence_s
     quiet = f", the last {clock(silence)} silent" if silence else ""
     return (
-        f"{clock(prescription.duration_s)} a session{quiet}; {_line('sessions', 12)} "
+        f"{day}{clock(prescription.duration_s)} a session{quiet}; {_line('sessions', 12)} "
         f"{_line('a week', 10)} {_line('time of day', 16)}"
     )
 

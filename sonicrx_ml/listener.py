@@ -1,7 +1,8 @@
 """A listener: baselines, likes, dislikes and answers to the safety screen, under a pseudonym.
 
 A profile is JSON that stays with whoever wrote it: of all it holds, only the id goes into a
-manifest or a file name. What it changes in a preset is `fitting`'s part.
+manifest or a file name. An anchor is the listener's motif, or names it; `motifs.profile` reads a
+profile and looks up what it names. What it changes in a preset is `fitting`'s part.
 `python -m sonicrx_ml.listener` prints the fields with units and ranges, the questions of the safety
 screen, and an example.
 """
@@ -14,12 +15,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from sonicrx_ml.anchor import Motif
 from sonicrx_ml.curve import is_number, to_float
 from sonicrx_ml.palette import PALETTE
 from sonicrx_ml.screening import LEGAL_OVERRIDE, check_names, items, like, sounds
 
 LEGAL_ID = "pseudonyms of up to 32 letters, digits, - and _, with a digit among them: never a name"
-LEGAL_ANCHOR = "the id of a stored motif, or the path of a .mid file"
+LEGAL_ANCHOR = "a motif; or, beside the profile, its .json or .mid file, or id: P7 is P7.motif.json"
+ANCHOR_FILE = r"[\w-]{1,64}|[^\n]{1,200}\.(midi?|json)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,13 +70,12 @@ class Listener:
     dislikes: tuple[str, ...] = ()
     trigger_sounds: tuple[str, ...] = ()
     screening: Mapping[str, bool] = field(default_factory=dict)
-    anchor: str | None = None
+    anchor: Motif | str | None = None
     safe_level_db_spl: float | None = None
 
     def __post_init__(self) -> None:
         pseudonym(self.id, "id")
-        if self.anchor is not None:
-            _check_text("anchor", self.anchor, r"[\w-]{1,64}|[^\n]{1,200}\.midi?", LEGAL_ANCHOR)
+        object.__setattr__(self, "anchor", _anchor(self.anchor))
         for name in MEASURES:
             object.__setattr__(self, name, _measured(name, getattr(self, name)))
         for name in SOUNDS:
@@ -83,6 +85,16 @@ class Listener:
         barred = self.barred
         if both := [name for name in self.likes if name in barred]:
             raise ValueError(f"likes {both[0]!r}, which {barred[both[0]]}; legal is one of the two")
+
+    @property
+    def motif(self) -> Motif | None:
+        """The anchor. Raises `ValueError` where only its name is known."""
+        if isinstance(self.anchor, str):
+            raise ValueError(
+                f"anchor {self.anchor!r} of listener {self.id} was not looked up; legal is a motif "
+                f"in the profile itself, or the profile's file beside the motif's"
+            )
+        return self.anchor
 
     @property
     def barred(self) -> dict[str, str]:
@@ -98,7 +110,7 @@ class Listener:
     def to_json(self) -> str:
         """What is known, as JSON that `from_json` reads back."""
         known = {name: value for name, value in asdict(self).items() if value not in (None, (), {})}
-        return json.dumps(known, indent=1)
+        return re.sub(r"\[[^\[\]{}]*\]", _on_one_line, json.dumps(known, indent=1))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Listener:
@@ -112,9 +124,20 @@ class Listener:
         return cls(**values)
 
 
+def _on_one_line(found: re.Match[str]) -> str:
+    return re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]")
+
+
 def pseudonym(value: object, what: str) -> str:
     """A name for a person that is no name. Raises `ValueError` with what is legal."""
     _check_text(what, value, r"(?=.*[0-9])[A-Za-z0-9][A-Za-z0-9_-]{0,31}", LEGAL_ID)
+    return str(value)
+
+
+def _anchor(value: Any) -> Motif | str | None:
+    if value is None or isinstance(value, Mapping | Motif):
+        return None if value is None else Motif.of(value)
+    _check_text("anchor", value, ANCHOR_FILE, LEGAL_ANCHOR)
     return str(value)
 
 
@@ -182,7 +205,15 @@ def example() -> Listener:
         dislikes=("harp",),
         trigger_sounds=("bells",),
         screening=dict.fromkeys(items(), False),
-        anchor="P07",
+        anchor=Motif(
+            mode="major",
+            meter="4/4",
+            bars=2,
+            degree=(0, 2, 4, 3, 2),
+            alter=(0,) * 5,
+            onset=(0, 1, 2, 3, 4),
+            length=(1, 1, 1, 1, 4),
+        ),
         safe_level_db_spl=70,
     )
 

@@ -10,12 +10,15 @@ tonic triad at both ends. All choices are engineering defaults [E].
 from __future__ import annotations
 
 import argparse
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from sonicrx_ml.anchor import BEATS, MOST_BARS, SCALES, Motif
 from sonicrx_ml.keys import estimate_key
+from sonicrx_ml.listener import Listener
 from sonicrx_ml.notes import DRUMS, Floats, MidiError, Notes, read_midi
 
 BARS = 4  # of a composed motif, at least: shorter ones would be too much alike
@@ -161,6 +164,26 @@ def load(path: Path | str) -> Motif:
         raise ValueError(f"{path}: {error.strerror}; legal is a MIDI or JSON file") from error
     except (MidiError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def profile(path: Path | str) -> Listener:
+    """Read a listener's profile, with the motif that it names by a file or an id beside it.
+
+    An id P07 stands for `P07.motif.json`. Raises `ValueError` with the file and why, and for a file
+    that is not in the profile's folder or under it.
+    """
+    path = Path(path)
+    try:
+        listener = Listener.from_json(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not isinstance(listener.anchor, str):
+        return listener
+    suffixed = re.search(r"\.(midi?|json)$", listener.anchor)
+    named = path.parent / (listener.anchor if suffixed else f"{listener.anchor}.motif.json")
+    if not named.resolve().is_relative_to(path.parent.resolve()):
+        raise ValueError(f"{path}: anchor {listener.anchor!r}; legal are files beside the profile")
+    return replace(listener, anchor=load(named))
 
 
 def main() -> None:

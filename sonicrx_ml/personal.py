@@ -11,6 +11,7 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
+from sonicrx_ml.anchor import Motif
 from sonicrx_ml.curve import Curve
 from sonicrx_ml.fitting import Change, ListeningPlan
 from sonicrx_ml.page import shown
@@ -21,9 +22,11 @@ REASONS = {
     "density": "as many notes a beat as before",
     "energy": "the same loudness and articulation at this pace",
     "mode": "valence is never forced",
+    "anchor": "the listener's own; experimental, no direct trial",
     "instruments": "without what must not sound; what is liked leads",
     "playback_db_spl": "no louder than is safe",
     "target_lufs": "no louder than is safe",
+    "max_sharpness_acum": "no sharper than is borne",
 }
 MOST_LEVELS = 4  # of a curve that are told one by one
 
@@ -33,10 +36,12 @@ def changes(plan: ListeningPlan) -> tuple[Change, ...]:
     found: dict[str, Change] = {}
     for change in plan.changes:
         name, first = change.control, found.get(change.control, change)
+        reasons = [found[name].reason] if name in found else []
+        reasons.append(change.general or REASONS[name])
         found[name] = replace(
             change,
             before=first.before,
-            reason=REASONS[name],
+            reason="; ".join(dict.fromkeys(reasons)),
             strength="/".join(dict.fromkeys([*first.strength.split("/"), change.strength])),
             citations=tuple(dict.fromkeys([*first.citations, *change.citations])),
         )
@@ -47,8 +52,10 @@ def told(value: Any) -> str:
     """A control's value in words; an open one is "open"."""
     if value is None:
         return "open"
+    if isinstance(value, Motif):
+        return str(value)
     if isinstance(value, tuple):
-        return ", ".join(name.replace("_", " ") for name in value)
+        return ", ".join(shown(part).replace("_", " ") for part in value)
     return _levels(value) if isinstance(value, Curve) else shown(value)
 
 

@@ -30,13 +30,14 @@ LEAST_BREATH = 0.1  # of the variance of the loudness, below which nothing breat
 
 
 def _limit(
-    name: str, unit: str, rule: Rule, bound: float, realised: Callable[[Heard], float],
-    source: str, *, levelled: bool = False, on_request: bool = False,
+    name: str, unit: str, rule: Rule, bound: float | Callable[[Case], float],
+    realised: Callable[[Heard], float], source: str, *,
+    levelled: bool = False, on_request: bool = False,
     extent: Callable[[Case], str] | None = None,
 ) -> Tolerance:  # fmt: skip
     """A limit on the sound that keeps its listener safe."""
     return Tolerance(
-        name, "sound", unit, rule, 0.0, None, lambda case: bound,
+        name, "sound", unit, rule, 0.0, None, bound if callable(bound) else lambda case: bound,
         lambda case: realised(case.heard), source, section="safety", levelled=levelled,
         on_request=on_request, extent=extent or _whole,
     )  # fmt: skip
@@ -58,6 +59,11 @@ def _figure(
 
 def _whole(case: Case) -> str:
     return "whole"
+
+
+def _sharpness_cap(case: Case) -> float:
+    own = case.prescription.max_sharpness_acum
+    return SHARPNESS_CAP if own is None else own
 
 
 def _loudness_extent(case: Case) -> str:
@@ -119,8 +125,9 @@ QUALITIES: tuple[Tolerance, ...] = (
             "time from a tenth to nine tenths of the rise (Peeters 2004), exceeded by 95 % of the "
             "notes; 25 ms would startle nobody [E], but struck and plucked notes are faster",
             section="safety", asked=ATTACK_LEAST),
-    _limit("sharpness", "acum", "at most", SHARPNESS_CAP, lambda heard: heard.loudness.sharpness,
-           "mean over time, DIN 45692; limit [E], for sensitive hearing: pink noise has 2",
+    _limit("sharpness", "acum", "at most", _sharpness_cap, lambda heard: heard.loudness.sharpness,
+           "mean over time, DIN 45692; limit as prescribed, else [E] for sensitive hearing: pink "
+           "noise has 2",
            levelled=True, on_request=True, extent=_loudness_extent),
     _limit("hearing dose", "h/week", "at least", hearing.WEEKLY_HOURS,
            lambda heard: hearing.weekly_hours(heard.level_dba),

@@ -114,6 +114,9 @@ class Override:
     who: str
     why: str
 
+    def __str__(self) -> str:
+        return f"{self.who}: {self.why}"
+
     @classmethod
     def of(cls, text: str) -> Override:
         """From "who: why". Raises `ValueError`."""

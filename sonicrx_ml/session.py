@@ -120,8 +120,20 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """A suggestion as it was shown (see `suggestion`): what is decided on later."""
+
+    listener: str
+    base: Prescription
+    proposed: Prescription
+    words: str
+    override: str | None = None
+    """"who: why" of the clinician who let it pass the screen."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """What a person did with a suggestion (see `adapt`)."""
+    """What a person did with a suggestion (see `suggestion`)."""
 
     listener: str
     by: str

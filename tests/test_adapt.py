@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import runpy
+import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -14,13 +16,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonicrx_ml import adapt, goals
+from sonicrx_ml import adapt, goals, screening
 from sonicrx_ml.curve import Curve
 from sonicrx_ml.emotion import energy
+from sonicrx_ml.fitting import prescribe_for, screened
 from sonicrx_ml.journal import Journal
+from sonicrx_ml.knobs import knobs, moved, moves_between, parse
+from sonicrx_ml.listener import Listener
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import Prescription
+from sonicrx_ml.screening import ScreenError
 from sonicrx_ml.session import Session
+from sonicrx_ml.suggestion import decide
 
 TEXT = resources.files("sonicrx_ml").joinpath("adapt.toml").read_text(encoding="utf-8")
 BENCHMARK = runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "adapt.py"))
@@ -38,8 +45,8 @@ def session(asked: Prescription = BASE, fall: float = 3, **changes) -> Session:
 
 def at(**moves: float) -> Prescription:
     """The base with controls moved."""
-    knobs = adapt.knobs("anxiety")
-    return adapt.moved(BASE, knobs, np.array([moves.get(knob.control, 0.0) for knob in knobs]))
+    moving = knobs("anxiety")
+    return moved(BASE, moving, np.array([moves.get(knob.control, 0.0) for knob in moving]))
 
 
 # ---------------------------------------------------------------- ranges
@@ -48,9 +55,9 @@ def at(**moves: float) -> Prescription:
 @pytest.mark.parametrize("goal", goals.goal_names())
 def test_every_corner_of_the_ranges_is_within_reach(goal):
     """The loudness left over realises the asked energy: a moved control does what it says."""
-    base, knobs = goals.prescribe(goal), adapt.knobs(goal)
-    for corner in itertools.product((-1.0, 1.0), repeat=len(knobs)):
-        asked = adapt.moved(base, knobs, np.array(corner))
+    base, moving = goals.prescribe(goal), knobs(goal)
+    for corner in itertools.product((-1.0, 1.0), repeat=len(moving)):
+        asked = moved(base, moving, np.array(corner))
         laid = plan(asked)
         pace = laid.targets["density"] * laid.bpm / 60
         register = np.nan_to_num(laid.targets["register"], nan=65.0)
@@ -62,16 +69,16 @@ def test_every_corner_of_the_ranges_is_within_reach(goal):
 
 @pytest.mark.parametrize("goal", goals.goal_names())
 def test_every_range_has_its_reason_and_mark(goal):
-    for knob in adapt.knobs(goal):
+    for knob in knobs(goal):
         assert len(knob.reason) > 10
         assert knob.strength == "E" or knob.citations
 
 
 def test_the_tempo_of_movement_is_never_moved():
-    assert "tempo" not in [knob.control for knob in adapt.knobs("motor")]
+    assert "tempo" not in [knob.control for knob in knobs("motor")]
 
 
-@given(st.floats(-1, 1), st.sampled_from(adapt.knobs("anxiety")))
+@given(st.floats(-1, 1), st.sampled_from(knobs("anxiety")))
 def test_a_move_is_read_back(x, knob):
     base = getattr(BASE, knob.control)
     assert knob.move(base, knob.moved(base, x)) == pytest.approx(x, abs=0.01)
@@ -79,9 +86,9 @@ def test_a_move_is_read_back(x, knob):
 
 @given(st.lists(st.floats(-1, 1), min_size=4, max_size=4))
 def test_all_moves_together_are_read_back(moves):
-    base, knobs = goals.prescribe("focus"), adapt.knobs("focus")
-    asked = adapt.moved(base, knobs, np.array(moves))
-    assert adapt.moves_between(base, asked, knobs) == pytest.approx(moves, abs=0.01)
+    base, moving = goals.prescribe("focus"), knobs("focus")
+    asked = moved(base, moving, np.array(moves))
+    assert moves_between(base, asked, moving) == pytest.approx(moves, abs=0.01)
 
 
 def test_loudness_stays_where_only_density_moves():
@@ -90,9 +97,9 @@ def test_loudness_stays_where_only_density_moves():
 
 
 def test_hand_computed_moves():
-    tempo = adapt.knobs("anxiety")[0]
+    tempo = knobs("anxiety")[0]
     assert tempo.moved(Curve.of([80, 60]), -1) == Curve.of([72, 54])
-    loudness = adapt.knobs("anxiety")[3]
+    loudness = knobs("anxiety")[3]
     assert loudness.moved(Curve.of(0.2), 0.5) == Curve.of(0.24)
     assert loudness.move(Curve.of(0.2), Curve.of(0.185)) == pytest.approx(-0.5)
 
@@ -112,7 +119,7 @@ def test_hand_computed_moves():
 )
 def test_a_wrong_range_is_refused_at_load(old, new, said):
     with pytest.raises(ValueError, match=said):
-        adapt.parse(TEXT.replace(old, new, 1))
+        parse(TEXT.replace(old, new, 1))
 
 
 # ---------------------------------------------------------------- outcomes
@@ -152,8 +159,8 @@ def test_without_sessions_the_base_comes_first():
 def test_what_went_better_is_followed_and_told():
     slow = [session(at(tempo=-x), fall=2 + 3 * x) for x in (0, 0.5, 1, -0.5, 1, -1)]
     found = adapt.suggest("L-1", slow, BASE, adapt.CAUTION)
-    moved = {move.knob.control: move for move in found.moves}
-    assert moved["tempo"].after(1.0) < moved["tempo"].before(1.0)
+    told = {move.knob.control: move for move in found.moves}
+    assert told["tempo"].after(1.0) < told["tempo"].before(1.0)
     assert found.better > 0.9
     assert found.expected.value > found.expected_of_base.value
     assert found.expected.low < found.expected.value < found.expected.high
@@ -179,12 +186,12 @@ def test_sessions_that_teach_nothing_are_left_out_and_counted():
 def test_a_suggestion_stays_in_its_ranges(heard):
     sessions = [session(at(tempo=x, density=-x), fall) for x, fall in heard]
     found = adapt.suggest("L-1", sessions, BASE)
-    moves = adapt.moves_between(BASE, found.proposed, adapt.knobs("anxiety"))
+    moves = moves_between(BASE, found.proposed, knobs("anxiety"))
     assert (np.abs(moves) <= 1.01).all()
-    moved = {move.knob.control for move in found.moves}
+    told = {move.knob.control for move in found.moves}
     before, after = BASE.to_dict(), found.proposed.to_dict()
     changed = {name for name in after if after[name] != before[name]}
-    assert moved <= changed <= moved | {"energy"}  # which follows the others
+    assert told <= changed <= told | {"energy"}  # which follows the others
 
 
 def test_a_base_at_the_end_of_what_is_legal_is_moved_inwards_only():
@@ -236,3 +243,64 @@ def test_it_finds_better_prescriptions_than_the_preset_within_eight_sessions():
 def test_who_is_indifferent_is_not_told_otherwise():
     courses = BENCHMARK["run"](3, ("indifferent",))
     assert not any(course["suggested"]["sure"] for course in courses)
+
+
+# ---------------------------------------------------------------- for a listener
+
+
+def person(*yes, **known) -> Listener:
+    answers = dict.fromkeys(screening.items(), False) | dict.fromkeys(yes, True)
+    return Listener(id="L-1", screening=answers, **known)
+
+
+def test_it_starts_from_what_the_profile_makes_of_the_goal():
+    who = person(heart_rate=92, dislikes=("harp",), safe_level_db_spl=55)
+    base = prescribe_for(who, "anxiety").prescription
+    found = adapt.suggest_for(who, [session(base), session(base, fall=4)], "anxiety")
+    assert found.base == base
+    assert found.proposed.tempo != base.tempo
+    moves = moves_between(base, found.proposed, knobs("anxiety"))
+    assert (np.abs(moves) <= 1.01).all()
+    assert (found.proposed.instruments, found.proposed.playback_db_spl) == (base.instruments, 55)
+    assert set(found.warnings) <= set(found.words.replace("! ", "").splitlines())
+
+
+def test_what_is_suggested_passes_the_screen_or_is_not_suggested():
+    who, loud = person("hyperacusis"), goals.prescribe("anxiety", playback_db_spl=70)
+    with pytest.raises(ScreenError, match="needs a clinician's override"):
+        adapt.suggest_for(who, [session()], "anxiety")
+    allowed = "Dr B: present"
+    found = adapt.suggest_for(who, [session()], "anxiety", base=loud, override=allowed)
+    assert found.proposed.playback_db_spl == 50
+    assert "warm_pad" not in (found.proposed.instruments or ())
+    assert found.proposed.max_sharpness_acum == 2.0
+    assert "Let pass the screen by Dr B: present." in found.words
+    assert screened(who, found.proposed, override=allowed).changes == ()
+
+
+def test_a_base_for_another_goal_is_refused():
+    with pytest.raises(ValueError, match="goal 'grief'; legal is the base's, 'anxiety'"):
+        adapt.suggest_for(person(), [], "grief", base=BASE)
+
+
+def test_what_was_shown_is_decided_on_whatever_came_after(tmp_path):
+    journal = Journal(tmp_path, "L-1")
+    with pytest.raises(ValueError, match="suggestion 0 was not shown; legal are none yet"):
+        journal.shown()
+    first = adapt.suggest("L-1", [session()], BASE)
+    second = adapt.suggest("L-1", [session(at(tempo=1), fall=5)], BASE)
+    assert (journal.show(first.shown), journal.show(second.shown)) == (1, 2)
+    assert journal.shown() == second.shown
+    assert decide(journal, journal.shown(1), by="C-3", accepted=True) == first.proposed
+    assert decide(journal, journal.shown(), by="C-3", accepted=False) == second.base
+    assert [(d.decision, d.proposed, d.words) for d in journal.decisions()] == [
+        ("accepted", first.proposed, first.words), ("declined", second.proposed, second.words),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="suggestion 7 was not shown; legal are 1, 2"):
+        journal.shown(7)
+    other = replace(first.shown, listener="L-2")
+    with pytest.raises(ValueError, match="listener 'L-2'; legal in"):
+        journal.show(other)
+    with sqlite3.connect(journal.path) as file, pytest.raises(sqlite3.IntegrityError):
+        file.execute("UPDATE suggestions SET words = 'x'")
+    file.close()

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from sonicrx_ml import screening
 from sonicrx_ml.curve import Curve
-from sonicrx_ml.fitting import prescribe_for
+from sonicrx_ml.fitting import prescribe_for, screened
 from sonicrx_ml.goals import goal_names, library, prescribe
 from sonicrx_ml.listener import Listener
+from sonicrx_ml.motifs import composed
 from sonicrx_ml.palette import PALETTE
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import OPEN_INSTRUMENTS
@@ -22,6 +23,7 @@ from sonicrx_ml.qualities import SHARPNESS_CAP
 from sonicrx_ml.screening import Override, ScreenError, items
 
 CLEAR = dict.fromkeys(items(), False)
+MOTIF = composed(7)
 
 
 def person(*yes, **known) -> Listener:
@@ -221,8 +223,10 @@ def test_sensitive_hearing_gets_low_levels_soft_timbres_and_a_cap():
     found = prescribe_for(who, "anxiety", override="Dr B: present")
     assert found.prescription.playback_db_spl == 50
     assert found.prescription.instruments == ("cello", "piano", "harp")
-    assert found.max_sharpness_acum == SHARPNESS_CAP
-    assert prescribe_for(person(), "anxiety").max_sharpness_acum is None
+    assert found.prescription.max_sharpness_acum == SHARPNESS_CAP
+    assert prescribe_for(person(), "anxiety").prescription.max_sharpness_acum is None
+    mine = prescribe_for(who, "anxiety", override="Dr B: present", max_sharpness_acum=1.5)
+    assert mine.prescription.max_sharpness_acum == 1.5
 
 
 @pytest.mark.parametrize("item", ["trauma_triggers", "grief_songs"])
@@ -262,7 +266,7 @@ def test_every_change_has_its_reason_and_its_mark():
 
 
 def test_the_record_has_the_pseudonym_and_the_override_only():
-    who = person("mania", heart_rate=91, dislikes=("harp",), anchor="secret.mid")
+    who = person("mania", heart_rate=91, dislikes=("harp",), anchor=MOTIF)
     found = prescribe_for(who, "anxiety", override="Dr B: present throughout")
     assert json.loads(json.dumps(found.record())) == {
         "id": "P07",
@@ -283,3 +287,53 @@ def test_an_override_does_not_answer_what_may_refuse():
     with pytest.raises(ScreenError, match="first needs an answer to driving") as refused:
         prescribe_for(Listener(id="P07"), "sleep", 300, override="Dr B: known to me")
     assert not refused.value.overridable
+
+
+# ---------------------------------------------------------------- the anchor
+
+
+def test_the_listeners_anchor_returns_by_itself():
+    found = prescribe_for(person(anchor=MOTIF), "anxiety", 300, anchor_at=[0.1, 0.9])
+    assert found.prescription == prescribe("anxiety", 300, anchor=MOTIF, anchor_at=[0.1, 0.9])
+    (change,) = changed(found, "anchor")
+    assert "no direct trial" in change.reason
+
+
+def test_another_anchor_or_none_may_be_asked_for():
+    who, other = person(anchor=MOTIF), composed(8)
+    assert prescribe_for(who, "anxiety", 300, anchor=other).prescription.anchor == other
+    assert prescribe_for(who, "anxiety", 300, anchor=None).prescription.anchor is None
+
+
+def test_a_name_of_an_anchor_is_not_passed_over():
+    with pytest.raises(ValueError, match="anchor 'P07' of listener P07 was not looked up; legal"):
+        prescribe_for(person(anchor="P07"), "anxiety", 300)
+
+
+# ---------------------------------------------------------------- any prescription
+
+
+def test_any_prescription_is_held_to_the_screen():
+    who = person("hyperacusis", dislikes=("harp",), heart_rate=95)
+    asked = prescribe("anxiety", 300, tempo=77, playback_db_spl=70)
+    with pytest.raises(ScreenError, match="needs a clinician's override"):
+        screened(who, asked)
+    found = screened(who, asked, override="Dr B: present")
+    assert found.prescription.tempo == Curve.of(77)  # the pace is left alone
+    assert found.prescription.instruments == ("piano", "strings")
+    assert found.prescription.playback_db_spl == 50
+    assert found.override == Override("Dr B", "present")
+    again = screened(who, found.prescription, override="Dr B: present")
+    assert again.prescription == found.prescription
+    assert again.changes == ()
+
+
+def test_a_mode_that_is_only_the_presets_is_freed():
+    who, preset = person("trauma_triggers"), prescribe("mood_lift", 300)
+    assert screened(who, preset).prescription.mode is None
+    assert screened(who, replace(preset, mode="minor")).prescription.mode == "minor"
+
+
+def test_a_prescription_without_a_known_goal_cannot_be_screened():
+    with pytest.raises(ValueError, match="goal 'none'; legal are anxiety"):
+        screened(person(), replace(prescribe("anxiety", 300), goal=None))

@@ -10,7 +10,7 @@ from html import unescape
 import numpy as np
 import pytest
 
-from sonicrx_ml import claims, label, personal, screening
+from sonicrx_ml import claims, course, label, personal, screening
 from sonicrx_ml.conformance import judge
 from sonicrx_ml.curve import Curve
 from sonicrx_ml.fitting import ListeningPlan, prescribe_for
@@ -246,7 +246,7 @@ def test_values_are_told_in_words(value, said):
 # ---------------------------------------------------------------- one page
 
 # Of Liberation Sans at 8.4 pt, measured in print with Chromium; a little too large, not too small.
-LETTER_MM, LINE_MM, RULED_MM, PADDING_MM = 1.44, 3.8, 5.3, 1.7
+LETTER_MM, LINE_MM, RULED_MM, PADDING_MM = 1.44, 3.72, 5.2, 1.7
 HEAD_MM, ROLL_MM, LEGEND_MM = 12.0, 26.0, 8.0
 MARGINS_MM = (24.0, 18.0)  # both sides together: width, height
 NAMES_MM = 27.0  # column of the fields' names
@@ -286,7 +286,10 @@ def fullest(goal: str) -> str:
         likes=("cello", "flute", "oboe"), dislikes=("harp",), screening=answers,
         safe_level_db_spl=45,
     )  # fmt: skip
-    plan = prescribe_for(who, goal, 3000, override="Dr B: " + "stays with them, " * 60)
+    allowed = "Dr B: " + "stays with them, " * 60
+    day = course.plan("four_weeks", goal, 3000, listener=who, override=allowed).days[-1]
+    assert day.listening is not None
+    plan = day.listening
     turns = [[0, 1.25], [0.3, 2.25], [0.6, 1.75], [1, 2.75]]
     everything = {
         "key": "F#", "meter": "6/8", "strategy": "iso", "instruments": LONGEST,
@@ -301,7 +304,8 @@ def fullest(goal: str) -> str:
         replace(v, verdict="fail") if v.verdict == "pass" and not v.limit else v
         for v in report.verdicts
     )
-    return label.page(full, replace(report, verdicts=missed), NOTES, MANIFEST, plan)
+    place = {"course": {"name": "four_weeks", "day": day.number, "of": day.number}}
+    return label.page(full, replace(report, verdicts=missed), NOTES, MANIFEST | place, plan)
 
 
 @pytest.mark.parametrize("paper", PAPERS_MM)

@@ -7,7 +7,7 @@ import runpy
 
 import pytest
 
-from sonicrx_ml import listener, screening
+from sonicrx_ml import listener, motifs, screening
 from sonicrx_ml.listener import Listener
 from sonicrx_ml.palette import PALETTE
 
@@ -48,7 +48,10 @@ def test_json_round_trip():
         ({"screening": {"gout": True}}, r"screening 'gout'; legal are musicogenic_epilepsy"),
         ({"screening": {"mania": "no"}}, r"screening mania 'no'; legal are true and false"),
         ({"screening": []}, r"screening \[\]; legal are answers to musicogenic_epilepsy"),
-        ({"anchor": "the song of our wedding"}, r"anchor 'the song .*legal are the id of a stored"),
+        (
+            {"anchor": "the song of our wedding"},
+            r"anchor 'the song .*legal are a motif; or, beside the profile",
+        ),
     ],
 )
 def test_what_is_illegal_is_refused_with_what_is_legal(values, said):
@@ -62,9 +65,35 @@ def test_a_profile_is_an_object():
         Listener.from_json("[]")
 
 
-@pytest.mark.parametrize("anchor", ["P07", "motifs/P07.mid", "my motif.midi"])
-def test_an_anchor_is_an_id_or_a_file(anchor):
+@pytest.mark.parametrize("anchor", ["P07", "motifs/P07.mid", "my motif.midi", "P07.motif.json"])
+def test_an_anchor_may_be_named_by_an_id_or_a_file(anchor):
     assert Listener(id="P07", anchor=anchor).anchor == anchor
+
+
+def test_a_profile_carries_its_motif():
+    motif = motifs.composed(3)
+    who = Listener(id="P07", anchor=motif)
+    assert Listener.from_json(who.to_json()) == who
+    assert who.motif == motif
+    with pytest.raises(ValueError, match="anchor bars 99; legal is a whole number 2 to 8"):
+        Listener.from_json(json.dumps({"id": "P07", "anchor": motif.to_dict() | {"bars": 99}}))
+
+
+def test_a_profile_is_read_with_the_motif_that_it_names(tmp_path):
+    motif = motifs.composed(3)
+    (tmp_path / "P07.motif.json").write_text(motif.to_json())
+    for named in ("P07", "P07.motif.json"):
+        (tmp_path / "mine.json").write_text(json.dumps({"id": "P07", "anchor": named}))
+        assert motifs.profile(tmp_path / "mine.json").motif == motif
+    (tmp_path / "mine.json").write_text(json.dumps({"id": "P07"}))
+    assert motifs.profile(tmp_path / "mine.json").motif is None
+    (tmp_path / "mine.json").write_text(json.dumps({"id": "P07", "anchor": "P08"}))
+    with pytest.raises(ValueError, match=r"P08.motif.json: No such file .*legal is a MIDI or JSON"):
+        motifs.profile(tmp_path / "mine.json")
+    for elsewhere in ("../P07.motif.json", "/etc/passwd.json"):
+        (tmp_path / "mine.json").write_text(json.dumps({"id": "P07", "anchor": elsewhere}))
+        with pytest.raises(ValueError, match="legal are files beside the profile"):
+            motifs.profile(tmp_path / "mine.json")
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,14 @@ import re
 import runpy
 import shutil
 import sys
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
 import pytest
 
-from sonicrx_ml import checkpoint, compose
+from sonicrx_ml import audio, checkpoint, compose
+from sonicrx_ml.fitting import prescribe_for
 from sonicrx_ml.goals import prescribe
 from sonicrx_ml.journal import Journal
 from sonicrx_ml.listener import example
@@ -97,7 +99,11 @@ def test_a_bad_prescription_file_is_named(refused, tmp_path, text, said):
         ("sessions.py", "listener=L-1 do=erase", "error: do=erase; legal are add, correct"),
         ("sessions.py", "listener=L-1 do=add", "error: do=add needs prescription=, the JSON"),
         ("sessions.py", "listener=L-1 do=withdraw", "error: do=withdraw needs number=, the row"),
-        ("sessions.py", "listener=L-1 do=suggest", "error: goal ''; legal are anxiety"),
+        ("sessions.py", "listener=L-1 do=suggest", "error: do=suggest needs profile=, the list"),
+        ("sessions.py", "listener=L-1 do=accept", "error: suggestion 0 was not shown; legal are"),
+        ("sample.py", "course=two_weeks", "error: course 'two_weeks' needs a goal; legal is goal="),
+        ("sample.py", "course=a_year goal=grief", "error: course 'a_year'; legal are one_week"),
+        ("sample.py", "course=one_week goal=grief n=2", "error: a course has a track a day from"),
     ],
 )
 def test_every_script_refuses_in_one_line(refused, script, given, said):
@@ -138,7 +144,7 @@ def test_our_own_mistakes_keep_their_traceback(run, monkeypatch):
     ("given", "said"),
     [
         ("override=me goal=grief", "override and step_percent need a listener"),
-        ("listener=P07.json duration_s=30", "a listener needs a goal, and no prescription"),
+        ("listener=P07.json duration_s=30", "a listener needs a goal; legal is goal=NAME, or pre"),
         ("listener=P07.json goal=grief", "goal 'grief' for listener P07 needs a clinician's over"),
         ("listener=P07.json goal=grief override=yes", "override 'yes'; legal is 'who: why'"),
         ("listener=absent.json goal=grief", "absent.json: No such file"),
@@ -158,9 +164,9 @@ def test_a_track_for_a_listener_says_why_and_keeps_the_pseudonym_only(
 ):
     monkeypatch.setattr(checkpoint, "load", lambda folder: bundle)
     values = json.loads(example().to_json())
-    values["screening"]["mania"] = True
+    values["screening"]["mania"], values["heart_rate"] = True, 91.375
     (tmp_path / "mine.json").write_text(json.dumps(values))
-    given = ["listener=mine.json", "goal=grief", "duration_s=12", "override='Dr B: stays'"]
+    given = ["listener=mine.json", "goal=grief", "duration_s=24", "override='Dr B: stays'"]
     run("sample.py", *given, "out=made")
     printed = capsys.readouterr().out
     assert "Only with a clinician present." in printed
@@ -181,6 +187,10 @@ def test_a_track_for_a_listener_says_why_and_keeps_the_pseudonym_only(
         text = path.read_text()
         assert "mania" not in text
         assert "harp" not in text
+    told = [path.name for path in folder.rglob("*")] + [folder.name, str(manifest)]
+    told += [str(audio.read_tags(folder / "track.flac")), str((folder / "track.mid").read_bytes())]
+    for fact in ("mania", "harp", "bells", "heart", "91.375", "cadence", "likes", "degree"):
+        assert not any(re.search(rf"\b{fact}\b", text) for text in told), fact
 
 
 def test_the_command_on_the_label_gives_the_same_notes(run, bundle, tmp_path, monkeypatch):
@@ -224,12 +234,49 @@ def test_a_journal_from_the_first_session_to_an_accepted_suggestion(run, tmp_pat
     assert "25 min, 60 dB SPL, finished" in said("do=list")
     assert said("do=export") == "journals/L-17.csv\n"
     assert said("do=chart") == "journals/L-17.svg\n"
-    assert "nothing changes" in said("do=suggest", "goal=anxiety").lower()
-    assert said("do=accept", "goal=anxiety", "by=C-3", "out=next.json") == "next.json\n"
+    who = replace(example(), id="L-17", heart_rate=92, anchor=None)
+    (tmp_path / "L-17.json").write_text(who.to_json())
+    shown = said("do=suggest", "goal=anxiety", "profile=L-17.json")
+    assert shown.startswith("suggestion 1: From 1 rated sessions of L-17")
+    assert "Nothing changes until a person accepts." in shown
+    assert said("do=add", *heard, "level_db_spl=55") == "row 3\n"  # which would change the next
+    assert said("do=accept", "by=C-3", "out=next.json") == "next.json\n"
     accepted = Prescription.from_json((tmp_path / "next.json").read_bytes())
-    assert accepted.goal == "anxiety"
-    assert accepted != prescribe("anxiety")
-    assert [d.by for d in Journal(tmp_path / "journals", "L-17").decisions()] == ["C-3"]
+    journal = Journal(tmp_path / "journals", "L-17")
+    (decision,) = journal.decisions()
+    assert (decision.by, decision.proposed) == ("C-3", accepted)
+    assert decision.words in shown
+    assert decision.base == prescribe_for(who, "anxiety").prescription
+    assert accepted != decision.base
+    assert "harp" not in (accepted.instruments or ())
+
+
+def test_the_profile_of_somebody_else_is_refused(refused, tmp_path):
+    (tmp_path / "P07.json").write_text(example().to_json())
+    given = "listener=L-17", "do=suggest", "goal=anxiety", "profile=P07.json"
+    assert refused("sessions.py", *given) == "error: profile of P07; legal is that of L-17"
+
+
+def test_a_suggestion_stops_at_the_screen(refused, tmp_path):
+    values = json.loads(example().to_json())
+    values["screening"]["mania"] = True
+    (tmp_path / "P07.json").write_text(json.dumps(values))
+    given = "listener=P07", "do=suggest", "goal=anxiety", "profile=P07.json"
+    assert "needs a clinician's override (mania)" in refused("sessions.py", *given)
+
+
+def test_a_prescription_from_a_file_passes_the_screen_of_a_listener(
+    run, bundle, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(checkpoint, "load", lambda folder: bundle)
+    (tmp_path / "P07.json").write_text(example().to_json())
+    asked = prescribe("grief", 12, instruments=["harp", "piano"], playback_db_spl=80)
+    (tmp_path / "next.json").write_text(asked.to_json())
+    run("sample.py", "prescription=next.json", "listener=P07.json", "out=made")
+    (folder,) = (tmp_path / "made").iterdir()
+    told = json.loads((folder / "prescription.json").read_text())
+    assert told["instruments"] == ["piano"]
+    assert told["playback_db_spl"] == 70
 
 
 def test_a_full_week_is_warned_of(run, tmp_path, capsys):
