@@ -70,8 +70,13 @@ class Draft:
         return float(self.plan.seconds[min(len(self.grid.meters), len(self.plan))])
 
     def composition(self) -> Composition:
-        """The bars there are, as performed; of the last draft, what `compose` gives."""
-        return _performed(self.prescription, self.plan, self.grid)
+        """The bars there are, as performed, cut at their end; of the last, what `compose` gives."""
+        whole, bars = _performed(self.prescription, self.plan, self.grid), len(self.grid.meters)
+        if bars >= len(self.plan):
+            return whole
+        notes, end = whole.notes, self.plan.bars.edges[bars]
+        notes = replace(notes, duration=np.minimum(notes.duration, end - notes.onset))
+        return replace(whole, notes=notes, midi=write_midi(notes))
 
 
 @dataclass(frozen=True, slots=True)
