@@ -15,7 +15,7 @@ import hashlib
 import json
 import platform
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -174,10 +174,10 @@ def compose(
 
 def composing(
     prescription: Prescription, bundle: Bundle, sampling: SamplingConfig | None = None
-) -> Iterator[Draft]:
+) -> Generator[Draft, None, None]:
     """Compose one prescription, phrase by phrase; the last draft is the whole, as of `compose`.
 
-    Whoever closes the iterator, or does not go on with it, stops the composing.
+    Whoever closes the generator, or does not go on with it, stops the composing.
     """
     sampling, laid = sampling or SamplingConfig(), plan(prescription)
     choose = _chooser([prescription], [laid])

@@ -28,35 +28,51 @@ def _group(title: str, *fields: Field, folded: bool | None = None, help: str = "
     return group if folded is None else group | {"folded": folded}
 
 
-def _number(name: str, label: str, hint: str = "", slider: tuple[float, float] | None = None,
-            step: float = 1) -> Field:  # fmt: skip
-    control = CONTROLS[name]
-    return {
-        "kind": "number", "name": name, "label": label, "unit": control.unit, "low": control.low,
-        "high": control.high, "step": step, "slider": slider, "open": control.default is None,
-        "hint": f"{hint or _sentence(control.meaning)} {control.range}.",
-    }  # fmt: skip
+def _field(kind: str, name: str, label: str, hint: str = "", **more: Any) -> Field:
+    return {"kind": kind, "name": name, "label": label, "hint": hint} | more
 
 
-def _curve(name: str, label: str, step: float, usual: float, view: tuple[float, float],
-           hint: str = "") -> Field:  # fmt: skip
-    control = CONTROLS[name]
-    return {
-        "kind": "curve", "name": name, "label": label, "unit": control.unit, "low": control.low,
-        "high": control.high, "step": step, "usual": usual, "view": view,
-        "hint": f"{hint or _sentence(control.meaning)} {control.range} {control.unit}".strip() + ".",
-    }  # fmt: skip
+def _plain(
+    name: str, label: str, unit: str, low: float, high: float, hint: str, opened: bool | str = False
+) -> Field:
+    """A number without a slider; `opened`: what an empty one stands for."""
+    return _field("number", name, label, hint, unit=unit, low=low, high=high, step=1,
+                  slider=None, open=opened)  # fmt: skip
 
 
-def _choice(name: str, label: str, options: list[tuple[str, str]], opened: str | bool = True,
-            hint: str = "") -> Field:  # fmt: skip
-    return {"kind": "choice", "name": name, "label": label, "options": options, "open": opened,
-            "hint": hint}  # fmt: skip
+def _number(
+    name: str,
+    label: str,
+    hint: str = "",
+    slider: tuple[float, float] | None = None,
+    step: float = 1,
+) -> Field:
+    known = CONTROLS[name]
+    said = f"{hint or _sentence(known.meaning)} {known.range}."
+    plain = _plain(name, label, known.unit, known.low, known.high, said, known.default is None)
+    return plain | {"slider": slider, "step": step}
 
 
-def _sounds(name: str, label: str, groups: list[tuple[str, list[tuple[str, str]]]],
-            **more: Any) -> Field:  # fmt: skip
-    return {"kind": "sounds", "name": name, "label": label, "options": groups, "hint": "", **more}
+def _curve(
+    name: str, label: str, step: float, usual: float, view: tuple[float, float], hint: str = ""
+) -> Field:
+    """`usual`: level of a new curve; `view`: what is drawn where the points need no more."""
+    known = CONTROLS[name]
+    said = f"{hint or _sentence(known.meaning)} {known.range} {known.unit}".strip()
+    return _field("curve", name, label, f"{said}.", unit=known.unit, low=known.low,
+                  high=known.high, step=step, usual=usual, view=view)  # fmt: skip
+
+
+def _choice(
+    name: str, label: str, options: list[tuple[str, str]], opened: str | bool = True, hint: str = ""
+) -> Field:
+    return _field("choice", name, label, hint, options=options, open=opened)
+
+
+def _sounds(
+    name: str, label: str, groups: list[tuple[str, list[tuple[str, str]]]], hint: str, **more: Any
+) -> Field:
+    return _field("sounds", name, label, hint, options=groups, **more)
 
 
 def _sentence(text: str) -> str:
@@ -81,11 +97,9 @@ def _same(names: tuple[str, ...]) -> list[tuple[str, str]]:
 def asking() -> list[Group]:
     """The goal and every control."""
     goals = [(name, evidence(name).title) for name in goal_names()]
-    minutes: Field = {
-        "kind": "number", "name": "minutes", "label": "Length", "unit": "minutes", "low": 0.17,
-        "high": 120, "step": 0.5, "slider": (0.5, 60), "open": False,
-        "hint": "Of the whole track, final silence included. 2 is enough for a first impression.",
-    }  # fmt: skip
+    hint = "Of the whole track, final silence included. 2 is enough for a first impression."
+    minutes = _plain("minutes", "Length", "minutes", 0.17, 120, hint)
+    minutes |= {"slider": (0.5, 60), "step": 0.5}
     return [
         _group(
             "",
@@ -95,20 +109,21 @@ def asking() -> list[Group]:
         ),
         _group(
             "Music",
-            _curve("tempo", "Tempo", 1, 72, (40, 130), "Felt beats a minute. Drag the points, or choose one "
-                   "and use the arrow keys; double-click adds one."),
-            _curve("energy", "Energy", 0.01, 0.4, (0, 1), "Pace, loudness, staccato and register together. "
-                   "Changing it opens density and articulation."),
+            _curve("tempo", "Tempo", 1, 72, (40, 130), "Felt beats a minute. Drag the points, or "
+                   "choose one and use the arrow keys; double-click adds one."),
+            _curve("energy", "Energy", 0.01, 0.4, (0, 1), "Pace, loudness, staccato and register "
+                   "together. Changing it opens density and articulation."),
             _choice("key", "Key", _same(TONICS)),
             _choice("mode", "Mode", _same(MODES)),
             _sounds("instruments", "Instruments",
                     [(family, _of_family(family)) for family in FAMILIES],
-                    hear=True, single=True,
-                    hint="One of each family; the first one ticked leads. ▶ plays a few notes."),
+                    "One of each family; the first one ticked leads. ▶ plays a few notes.",
+                    hear=True, single=True),
         ),
         _group(
             "Breathing and course",
-            _curve("breaths_per_min", "Breathing", 0.5, 6, (3, 16), "Rate at which the loudness swells."),
+            _curve("breaths_per_min", "Breathing", 0.5, 6, (3, 16),
+                   "Rate at which the loudness swells."),
             _number("breath_depth_db", "Depth of a breath", "From trough to crest.", (1, 12), 0.5),
             _number("inhale_share", "Breathing in", "Share of a breath in which it swells.",
                     (0.2, 0.8), 0.05),
@@ -126,14 +141,13 @@ def asking() -> list[Group]:
                                          (FROM_FILE, "from a file")], "none",
                     "A motif that returns in every track it is asked for. Experimental: there is "
                     "no direct trial."),
-            {"kind": "number", "name": "anchor_seed", "label": "Number of the motif", "unit": "",
-             "low": 0, "high": 2**31 - 1, "step": 1, "slider": None, "open": False,
-             "hint": "The same number is the same motif."},
-            {"kind": "file", "name": "anchor_file", "label": "File of the motif",
-             "accept": ".mid,.midi,.json", "hint": "MIDI with a melody of 2 to 8 bars, or JSON."},
-            {"kind": "text", "name": "anchor_at", "label": "Where it begins",
-             "placeholder": ", ".join(f"{share:g}" for share in DEFAULT_AT),
-             "hint": "Shares of the music up to 1, or seconds, with commas."},
+            _plain("anchor_seed", "Number of the motif", "", 0, 2**31 - 1,
+                   "The same number is the same motif."),
+            _field("file", "anchor_file", "File of the motif",
+                   "MIDI with a melody of 2 to 8 bars, or JSON.", accept=".mid,.midi,.json"),
+            _field("text", "anchor_at", "Where it begins",
+                   "Shares of the music up to 1, or seconds, with commas.",
+                   placeholder=", ".join(f"{share:g}" for share in DEFAULT_AT)),
             folded=True,
         ),
         _group(
@@ -153,11 +167,9 @@ def asking() -> list[Group]:
             _number("target_lufs", "Loudness of the file", "", (-40, -14)),
             _number("seed", "Take number", "The same number and the same controls give the same "
                     "notes."),
-            {"kind": "choice", "name": "takes", "label": "Takes to compare",
-             "options": [("1", "one"), ("2", "two, side by side")], "open": False, "hint": ""},
-            {"kind": "choice", "name": "best_of", "label": "Tries for each phrase",
-             "options": [(str(n), str(n)) for n in (1, 2, 4, 8)], "open": False,
-             "hint": "The try that is nearest to what is asked goes on: more takes longer."},
+            _choice("takes", "Takes to compare", [("1", "one"), ("2", "two, side by side")], False),
+            _choice("best_of", "Tries for each phrase", _same(("1", "2", "4", "8")), False,
+                    "The try that is nearest to what is asked goes on: more takes longer."),
             folded=True,
         ),
     ]  # fmt: skip
@@ -165,10 +177,11 @@ def asking() -> list[Group]:
 
 def again() -> list[Group]:
     """Where a manifest is given."""
-    manifest: Field = {
-        "kind": "file", "name": "manifest", "label": "Make this again", "accept": ".json",
-        "hint": "manifest.json or prescription.json of a track: fills every control as it was.",
-    }  # fmt: skip
+    manifest = _field(
+        "file", "manifest", "Make this again",
+        "manifest.json or prescription.json of a track: fills every control as it was.",
+        accept=".json",
+    )  # fmt: skip
     return [_group("Make a track again", manifest, folded=True)]
 
 
@@ -178,39 +191,42 @@ def again() -> list[Group]:
 def listener() -> list[Group]:
     """A profile under a pseudonym; it stays in this tab of the browser."""
     measures = [
-        {"kind": "number", "name": name, "label": _sentence(_said(name))[:-1].replace(" db spl", ""),
-         "unit": known.unit, "low": known.low, "high": known.high, "step": 1, "slider": None,
-         "open": "not known", "hint": f"{_sentence(known.meaning)} {known.low:g} to {known.high:g}."}
+        _plain(name, _figure(name), known.unit, known.low, known.high,
+               f"{_sentence(known.meaning)} {known.low:g} to {known.high:g}.", "not known")
         for name, known in MEASURES.items()
     ]  # fmt: skip
     answers = [(True, "yes"), (False, "no"), (None, "not asked")]
     questions = [
-        {"kind": "radio", "name": name, "label": item.question, "options": answers, "hint": ""}
-        for name, item in items().items()
+        _field("radio", name, item.question, options=answers) for name, item in items().items()
     ]
     instruments = [("", [(name, _said(name)) for name in PALETTE])]
     unwanted = [("", [(name, _said(name)) for name in sounds()])]
+    override = _field(
+        "text", "override", "A clinician's override",
+        f"Who and why: {LEGAL_OVERRIDE}. It is recorded.", placeholder="Dr B: present throughout",
+    )  # fmt: skip
     return [
         _group(
             "Listener",
-            {"kind": "file", "name": "profile", "label": "Open a profile", "accept": ".json",
-             "hint": "Of an earlier visit."},
-            {"kind": "text", "name": "id", "label": "Pseudonym", "placeholder": "P07",
-             "hint": "Letters and digits, one digit at least; never a name. Without one, nothing is "
-             "fitted to a listener or screened, and the label says so."},
+            _field("file", "profile", "Open a profile", "Of an earlier visit.", accept=".json"),
+            _field("text", "id", "Pseudonym", "Letters and digits, one digit at least; never a "
+                   "name. Without one, nothing is fitted to a listener or screened, and the label "
+                   "says so.", placeholder="P07"),
             *measures,
-            _sounds("likes", "Likes", instruments, hint=_sentence(SOUNDS["likes"])),
-            _sounds("dislikes", "Dislikes", unwanted, hint=_sentence(SOUNDS["dislikes"])),
-            _sounds("trigger_sounds", "Trigger sounds", unwanted,
-                    hint=_sentence(SOUNDS["trigger_sounds"])),
             folded=True,
             help="A profile stays in this tab of the browser, unless you save it.",
         ),
-        _group("Safety screen", *questions, {
-            "kind": "text", "name": "override", "label": "A clinician's override",
-            "placeholder": "Dr B: present throughout", "hint": f"Who and why: {LEGAL_OVERRIDE}. It is "
-            "recorded.",
-        }, folded=True, help="What is not answered counts as something a clinician must decide."),
+        _group(
+            "Likes and dislikes",
+            _sounds("likes", "Likes", instruments, _sentence(SOUNDS["likes"])),
+            _sounds("dislikes", "Dislikes", unwanted, _sentence(SOUNDS["dislikes"])),
+            _sounds("trigger_sounds", "Trigger sounds", unwanted,
+                    _sentence(SOUNDS["trigger_sounds"])),
+            folded=True,
+            help="Preference and choice matter more than features in sleep and pain.",
+        ),
+        _group("Safety screen", *questions, override, folded=True,
+               help="What is not answered counts as something a clinician must decide."),
     ]  # fmt: skip
 
 
@@ -221,19 +237,15 @@ def session() -> list[Group]:
     """Before and after in two clicks; the third one saves."""
     scale = [(float(n), str(n)) for n in range(11)]
     first = [
-        {"kind": "radio", "name": f"suds_{when}", "label": f"Distress {when} (SUDS)",
-         "options": scale, "hint": "0 none, 10 the worst."}
+        _field("radio", f"suds_{when}", f"Distress {when} (SUDS)", "0 none, 10 the worst.",
+               options=scale)
         for when in ("before", "after")
     ]  # fmt: skip
-    rest = [name for name in FIGURES if not name.startswith("suds")]
-    more: list[Field] = []
-    for name in rest:
-        low, high, unit, meaning = FIGURES[name]
-        more.append(
-            {"kind": "number", "name": name, "label": _figure(name), "unit": unit, "low": low,
-             "high": high, "step": 1, "slider": None, "open": "not measured",
-             "hint": f"{_sentence(meaning)} {low:g} to {high:g}."}
-        )  # fmt: skip
+    more = [
+        _plain(name, _figure(name), known.unit, known.low, known.high,
+               f"{_sentence(known.meaning)} {known.low:g} to {known.high:g}.", "not measured")
+        for name, known in FIGURES.items() if not name.startswith("suds")
+    ]  # fmt: skip
     stopped = _choice("stopped", "Why it stopped", _same(STOPPED), False)
     return [
         _group("Before and after", *first),
@@ -243,7 +255,7 @@ def session() -> list[Group]:
 
 
 def _figure(name: str) -> str:
-    """A figure's name as a label: `rmssd_before` is RMSSD before."""
+    """A name as a label: `rmssd_before` is RMSSD before."""
     first, _, last = name.replace("_db_spl", "").partition("_")
     named = {"vas": "VAS", "stai6": "STAI-6", "rmssd": "RMSSD"}.get(first, first.capitalize())
     return f"{named} {last.replace('_', ' ')}".strip()

@@ -17,18 +17,19 @@ from typing import Any
 LOG = logging.getLogger(__name__)
 
 
-class Cancelled(Exception):  # noqa: N818: no error
+class Cancelled(Exception):  # noqa: N818
     """The work was told to stop."""
 
 
 class Job:
     """One piece of work: it calls `step` as it goes, and stops there once `cancel` was called."""
 
-    def __init__(self, post: Callable[[Callable[[], None]], None]) -> None:
-        self.post = post
+    def __init__(
+        self, post: Callable[[Callable[[], None]], None], on_step: Callable[[float, str], None]
+    ) -> None:
+        self.post, self.on_step = post, on_step
         self.began = time.monotonic()
         self.cancelled = threading.Event()
-        self.on_step: Callable[[float, str], None] = lambda share, text: None
 
     def cancel(self) -> None:
         self.cancelled.set()
@@ -70,20 +71,22 @@ class Worker:
         except RuntimeError:
             self._loop = None
 
+    def job(self, on_step: Callable[[float, str], None] = lambda share, text: None) -> Job:
+        """A job to start; `on_step(share, text)` is told how far it is."""
+        return Job(self._post, on_step)
+
     def start(
         self,
+        job: Job,
         work: Callable[[Job], Any],
         done: Callable[[Any], None],
         failed: Callable[[str], None],
-        on_step: Callable[[float, str], None] = lambda share, text: None,
-    ) -> tuple[Job, Future[None]]:
+    ) -> Future[None]:
         """Do `work`; then `done(result)` or `failed(sentence)` on the page's thread.
 
         After `cancel` neither is called.
         """
-        job = Job(self._post)
-        job.on_step = on_step
-        return job, self._pool.submit(self._run, job, work, done, failed)
+        return self._pool.submit(self._run, job, work, done, failed)
 
     def _run(
         self,
@@ -102,7 +105,7 @@ class Worker:
             job.tell(lambda: failed(said))
         except Exception as error:
             LOG.exception("a job failed")
-            said = f"this should not happen ({type(error).__name__}: {error}); what you chose is kept"
+            said = f"{type(error).__name__}: {error}; what you chose is kept"
             job.tell(lambda: failed(said))
         else:
             job.tell(lambda: done(result))

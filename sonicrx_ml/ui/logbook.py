@@ -57,7 +57,8 @@ class Logbook(widgets.VBox):
             ("a listener's pseudonym", self.listener), ("a track that is kept", self.prescription)
         ) if not found]  # fmt: skip
         self.actions.enabled = [] if missing else ["save"]
-        self.actions.text = f"To log a session there must be {' and '.join(missing)}." if missing else ""
+        needed = f"To log a session there must be {' and '.join(missing)}."
+        self.actions.text = needed if missing else ""
 
     def _values(self) -> dict[str, Any]:
         values: dict[str, Any] = {"stopped": "finished"}
@@ -76,7 +77,7 @@ class Logbook(widgets.VBox):
         if self.listener is None or self.prescription is None:
             return self.ready()
         values = self._values()
-        figures = {name: values.get(name) for name in FIGURES}
+        figures: dict[str, Any] = {name: values.get(name) for name in FIGURES}
         try:
             session = Session(
                 listener=self.listener, prescription=self.prescription, began=datetime.now(UTC),
@@ -110,9 +111,12 @@ class Logbook(widgets.VBox):
 def chart_html(sessions: list[Session]) -> str:
     """A chart where there are ratings, and the same in words, newest first."""
     rated = any(getattr(s, f"{pair}_before") is not None for s in sessions for pair in PAIRS)
-    drawn = f"<div class='chart' aria-hidden='true'>{plots.svg(before_after(sessions))}</div>" if rated else ""
+    chart = plots.svg(before_after(sessions)) if rated else ""
     rows = "".join(f"<li>{escape(_line(session))}</li>" for session in reversed(sessions))
-    return f"{drawn}<details><summary>{len(sessions)} sessions in words</summary><ul>{rows}</ul></details>"
+    return (
+        f"<div class='chart' aria-hidden='true'>{chart}</div>"
+        f"<details><summary>{len(sessions)} sessions in words</summary><ul>{rows}</ul></details>"
+    )
 
 
 def _line(session: Session) -> str:

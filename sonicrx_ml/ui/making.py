@@ -6,6 +6,7 @@ Everything here runs in the worker's thread and touches no widget: it tells the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from sonicrx_ml.checkpoint import Bundle
@@ -65,8 +66,7 @@ def _composed(
         share = draft.seconds / prescription.music_s
         part.step(COMPOSED * share, f"composing, {100 * share:.0f} %")
         if part.index == 0 and draft.seconds >= heard and share < 1.0:
-            sound, picture = early_sound(draft)
-            part.job.tell(lambda sound=sound, picture=picture: early(sound, picture))
+            part.job.tell(partial(early, *early_sound(draft)))
             heard = LONGER * draft.seconds
     return draft.composition()
 
@@ -95,6 +95,6 @@ def time_to_make(seconds: float, takes: int, tries: int) -> str:
         return "Making it takes less than a minute; the first of it can be heard while it is made."
     minutes = max(1, round(work / 60))
     return (
-        f"Making it takes about {minutes} minute{'s' * (minutes != 1)}; the first of it can be heard "
-        "within seconds."
+        f"Making it takes about {minutes} minute{'s' * (minutes != 1)}; the first of it can be "
+        "heard within seconds."
     )

@@ -290,12 +290,15 @@ class ClinicianPage(widgets.VBox):
         self.early = Player(self._file, name="Being composed", summary=words.describe(first))
         self.actions.alarm, self.actions.share = "", 0.0
         self.actions.text = "Getting the composer ready …"
-        self.job, _ = self.worker.start(
-            lambda job: make(job, asked, self.bundle, sampling, plan, folder, self._heard),
-            self._made, self._failed, self._stepped,
-        )  # fmt: skip
+        self.job = self.worker.job(self._stepped)
         self._ready()
         self._remember()
+        self.worker.start(
+            self.job,
+            lambda job: make(job, asked, self.bundle, sampling, plan, folder, self._heard),
+            self._made,
+            self._failed,
+        )
 
     def cancel(self) -> None:
         """Stop making; what was made before stays."""
@@ -320,7 +323,9 @@ class ClinicianPage(widgets.VBox):
 
     def _made(self, takes: list[Take]) -> None:
         again = {take.folder for take in takes}
-        if self.early in self.players.children:  # whoever listens already goes on listening
+        if (
+            self.early and self.early in self.players.children
+        ):  # whoever listens already goes on listening
             self._fill(self.early, takes[0])
         self.takes = [*(t for t in self.takes if t.folder not in again), *takes]
         self._over("Made, checked and saved.")
@@ -413,7 +418,9 @@ class ClinicianPage(widgets.VBox):
         self.export.alarm, self.export.text = "", "Packing …"
         self.export.busy, self.export.share, self.export.enabled = True, -1.0, []
         path = self.folder / f"{take.folder.name}.zip"
-        self.worker.start(lambda job: export(take, formats, path), self._packed, self._not_packed)
+        self.worker.start(
+            self.worker.job(), lambda _: export(take, formats, path), self._packed, self._not_packed
+        )
 
     def _packed(self, path: Path) -> None:
         self.export.busy, self.export.text = False, f"{path.name} is in the browser's downloads."

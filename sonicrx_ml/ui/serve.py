@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,9 @@ HEADERS = {
 }
 
 
-def settings(port: int, token: str, idle_minutes: float, browser: bool) -> dict[str, dict[str, Any]]:
+def settings(
+    port: int, token: str, idle_minutes: float, browser: bool
+) -> dict[str, dict[str, Any]]:
     """What Voila is told, by class and trait."""
     idle = max(1, round(60 * idle_minutes))
     return {
@@ -83,10 +84,10 @@ def serve(notebook: Path, port: int, token: str, idle_minutes: float, browser: b
     from voila.app import Voila
 
     print(f"Open http://127.0.0.1:{port}/?token={token}", flush=True)
-    print("Ctrl-C ends it. Whoever has the token may use the page; it is new every time.", flush=True)
+    print("Ctrl-C ends it. Whoever has the token may use the page.", flush=True)
     told = Config(settings(port, token, idle_minutes, browser))
     Voila.launch_instance(argv=[str(notebook)], config=told)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

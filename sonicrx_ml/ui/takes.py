@@ -6,6 +6,7 @@ alone, so it is there again when the page is loaded anew.
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 import zipfile
@@ -96,7 +97,7 @@ def marks(prescription: Prescription, laid: BarPlan) -> list[tuple[float, str]]:
 def _turns(prescription: Prescription) -> Iterator[tuple[float, str]]:
     """Where the tempo begins to go another way."""
     points = prescription.tempo_curve.points
-    slopes = [np.sign(b[1] - a[1]) for a, b in zip(points, points[1:], strict=False)]
+    slopes = [np.sign(b[1] - a[1]) for a, b in itertools.pairwise(points)]
     for (at, _), before, after in zip(points[1:], slopes, slopes[1:], strict=False):
         if before != after and CLOSEST_MARKS < at < 1 - CLOSEST_MARKS:
             yield at, {0: "tempo held", 1: "faster", -1: "slower"}[int(after)]

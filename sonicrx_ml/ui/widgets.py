@@ -76,7 +76,7 @@ class Form(Sender):
     """Groups of fields (see `fields`); `changed(name, value)` is called with what is entered."""
 
     _esm = _script("curve", "form")
-    schema = traitlets.List().tag(sync=True)
+    schema: Any = traitlets.List().tag(sync=True)
     values = traitlets.Dict().tag(sync=True)
     marks = traitlets.Dict().tag(sync=True)
     """Name -> mark of evidence, and why the value is what it is."""
@@ -105,9 +105,9 @@ class Actions(Sender):
     """Buttons with progress; `on[name]()` is called when one is pressed."""
 
     _esm = _script("actions")
-    buttons = traitlets.List().tag(sync=True)
+    buttons: Any = traitlets.List().tag(sync=True)
     """(name, text, style) of each; one named cancel shows only while it is busy."""
-    enabled = traitlets.List().tag(sync=True)
+    enabled: Any = traitlets.List().tag(sync=True)
     busy = traitlets.Bool(False).tag(sync=True)
     share = traitlets.Float(-1.0).tag(sync=True)
     """Of the work that is done; below 0 where it is not known."""
@@ -140,7 +140,7 @@ class Player(Sender):
     """Name of the file to fetch; another name is another sound."""
     figure = traitlets.Unicode("").tag(sync=True)
     """SVG of `drawing`, over the seconds of the sound."""
-    marks = traitlets.List().tag(sync=True)
+    marks: Any = traitlets.List().tag(sync=True)
     """(second, name) of what begins there."""
     axis = traitlets.List([LEFT, RIGHT]).tag(sync=True)
     keepable = traitlets.Bool(False).tag(sync=True)

@@ -85,7 +85,8 @@ def evidence_html(found: Evidence) -> str:
 
 
 def marks_html() -> str:
-    marks = " · ".join(f"<b>{mark}</b> {escape(said)}" for mark, said in library().strengths.items())
+    known = library().strengths.items()
+    marks = " · ".join(f"<b>{mark}</b> {escape(said)}" for mark, said in known)
     return f"<p class='soft'>Marks of evidence: {marks}; <b>own</b> your choice.</p>"
 
 
@@ -110,7 +111,8 @@ def fitted_html(plan: ListeningPlan) -> str:
         f"[{escape('; '.join((change.strength, *change.citations)))}]</li>"
         for change in plan.changes
     )
-    changed = f"<details><summary>What differs for {escape(plan.listener)} ({len(plan.changes)})</summary><ul>{changes}</ul></details>"
+    title = f"What differs for {escape(plan.listener)} ({len(plan.changes)})"
+    changed = f"<details><summary>{title}</summary><ul>{changes}</ul></details>"
     return warnings_html(plan.warnings) + passed + (changed if changes else "")
 
 

@@ -6,7 +6,7 @@ const OPEN = "left to the composer";
 function numberField(field, id, commit) {
   const number = h("input", {
     type: "number", id, step: "any", min: field.low, max: field.high, "aria-describedby": `${id}-hint`,
-    placeholder: field.open ? OPEN : null, onchange: () => commit(read(number.value)),
+    placeholder: field.open === true ? OPEN : field.open || null, onchange: () => commit(read(number.value)),
   });
   const read = (text) => (text.trim() === "" ? null : Number(text));
   const slider = field.slider && h("input", {
