@@ -50,14 +50,19 @@ def wait(page: ClinicianPage) -> None:
     page.worker._pool.submit(lambda: None).result(60)
 
 
+class Listening(ClinicianPage):
+    """A page that writes down what was heard early."""
+
+    def _heard(self, sound: bytes, picture: str) -> None:
+        self.heard = [*getattr(self, "heard", []), (sound, picture)]
+        super()._heard(sound, picture)
+
+
 @pytest.fixture(scope="module")
-def made(small, tmp_path_factory) -> ClinicianPage:
+def made(small, tmp_path_factory) -> Listening:
     """A page on which two takes were made, and what was heard of them early."""
     folder = tmp_path_factory.mktemp("made")
-    page = ClinicianPage(small, folder / "tracks", folder / "journals")
-    page.heard = []
-    heard = page._heard
-    page._heard = lambda *what: (page.heard.append(what), heard(*what))
+    page = Listening(small, folder / "tracks", folder / "journals")
     page.ask(goal="grief", minutes=0.35, seed=7, takes="2", best_of="1", instruments=["piano"])
     page.generate()
     wait(page)
