@@ -16,7 +16,7 @@ unexport VIRTUAL_ENV
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install sample notebook picture test smoke lint types contracts unit format pins clean
+.PHONY: help install sample notebook app picture test smoke lint types contracts unit format pins clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ sample: install  ## Compose, render and judge a first track (goal anxiety, 120 s
 
 notebook: install  ## Open the clinician's notebook
 	$(BIN)/jupyter lab notebooks/clinician.ipynb
+
+app: install  ## Serve the clinician's notebook as a page, on this machine only
+	$(BIN)/python -m sonicrx_ml.ui.serve
 
 picture: install  ## Draw the README's picture anew
 	$(BIN)/python docs/picture.py

@@ -1,6 +1,7 @@
 """Prescription -> track: the one path that scripts, notebook and evaluation share.
 
-`compose` writes notes (a whole batch in one pass), `produce` makes one of them heard and judged,
+`compose` writes notes (a whole batch in one pass; `composing` one piece, phrase by phrase),
+`produce` makes one of them heard and judged,
 `Track.save` leaves a folder:
 
     track.mid, track.flac, prescription.json, report.json, report.html, label.html, manifest.json
@@ -14,7 +15,7 @@ import hashlib
 import json
 import platform
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -36,9 +37,11 @@ from sonicrx_ml.mastering import Mastering, master
 from sonicrx_ml.notes import Notes, write_midi
 from sonicrx_ml.plan import PHRASE, BarPlan, plan
 from sonicrx_ml.prescription import Prescription
-from sonicrx_ml.sampling import SamplingConfig, sample
+from sonicrx_ml.sampling import Choose, SamplingConfig, joined, sample, stream
+from sonicrx_ml.tokens import Ids
 from sonicrx_ml.verdicts import Report
 
+PREVIEW = "preview.mp3"
 TAIL_S = 3.0  # what rings on after the asked end, faded out
 _PACKAGES = ("onnxruntime", "numpy", "miditok", "pretty_midi", "symusic")
 
@@ -51,6 +54,29 @@ class Composition:
     plan: BarPlan
     notes: Notes
     midi: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draft:
+    """What has been composed so far of one prescription."""
+
+    prescription: Prescription
+    plan: BarPlan
+    grid: Gridded
+
+    @property
+    def seconds(self) -> float:
+        """Length of the bars there are."""
+        return float(self.plan.seconds[min(len(self.grid.meters), len(self.plan))])
+
+    def composition(self) -> Composition:
+        """The bars there are, as performed, cut at their end; of the last, what `compose` gives."""
+        whole, bars = _performed(self.prescription, self.plan, self.grid), len(self.grid.meters)
+        if bars >= len(self.plan):
+            return whole
+        notes, end = whole.notes, self.plan.bars.edges[bars]
+        notes = replace(notes, duration=np.minimum(notes.duration, end - notes.onset))
+        return replace(whole, notes=notes, midi=write_midi(notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +104,18 @@ class Track:
         place = {"name": name, "day": day, "of": last}
         return replace(self, manifest={**self.manifest, "course": place})
 
-    def save(self, folder: Path) -> Path:
-        """Write the track's folder, whole or not at all; an older one of that name is replaced."""
+    def save(self, folder: Path, *, preview: bool = False) -> Path:
+        """Write the track's folder, whole or not at all; an older one of that name is replaced.
+
+        preview : leave `preview.mp3`, the sound of the report, in it too.
+        """
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as work:
             made = Path(work) / folder.name
             made.mkdir()
             self._write(made)
+            if not preview:
+                (made / PREVIEW).unlink()
             replace_folder(made, folder)
         return folder
 
@@ -98,7 +129,7 @@ class Track:
         }
         (folder / "track.mid").write_bytes(self.composition.midi)
         with ThreadPoolExecutor() as pool:  # the encoders are C, and work side by side
-            preview = pool.submit(audio.save, self.sound, folder / "preview.mp3", tags)
+            preview = pool.submit(audio.save, self.sound, folder / PREVIEW, tags)
             pool.submit(audio.save, self.sound, folder / "track.flac", tags).result()
         (folder / "prescription.json").write_text(prescription.to_json() + "\n")
         (folder / "report.json").write_text(self.report.to_json() + "\n")
@@ -120,7 +151,6 @@ class Track:
             ),
             encoding="utf-8",
         )
-        preview.result().unlink()
 
 
 def check(out: Path, engine: str = "auto", font: Path | None = None) -> None:
@@ -145,18 +175,40 @@ def compose(
     """
     sampling = sampling or SamplingConfig()
     plans = [plan(prescription) for prescription in prescriptions]
+    seeds = [prescription.seed for prescription in prescriptions]
+    grids = sample(bundle, plans, seeds, sampling, _chooser(prescriptions, plans))
+    return [
+        _performed(prescription, laid, grid)
+        for prescription, laid, grid in zip(prescriptions, plans, grids, strict=True)
+    ]
 
+
+def composing(
+    prescription: Prescription, bundle: Bundle, sampling: SamplingConfig | None = None
+) -> Generator[Draft, None, None]:
+    """Compose one prescription, phrase by phrase; the last draft is the whole, as of `compose`.
+
+    Whoever closes the generator, or does not go on with it, stops the composing.
+    """
+    sampling, laid = sampling or SamplingConfig(), plan(prescription)
+    choose = _chooser([prescription], [laid])
+    parts: list[Ids] = []
+    for _, ids in stream(bundle, [laid], [prescription.seed], sampling, choose):
+        parts.append(ids)
+        yield Draft(prescription, laid, joined(parts, bundle.vocabulary))
+
+
+def _chooser(prescriptions: Sequence[Prescription], plans: Sequence[BarPlan]) -> Choose:
     def choose(index: int, first: int, takes: Sequence[Gridded]) -> int:
         off = [_deviation(prescriptions[index], plans[index], first, grid) for grid in takes]
         return int(np.argmin(off))
 
-    seeds = [prescription.seed for prescription in prescriptions]
-    grids = sample(bundle, plans, seeds, sampling, choose)
-    return [
-        Composition(prescription, laid, notes := perform(canonical.unsnap(grid), laid),
-                    write_midi(notes))
-        for prescription, laid, grid in zip(prescriptions, plans, grids, strict=True)
-    ]  # fmt: skip
+    return choose
+
+
+def _performed(prescription: Prescription, laid: BarPlan, grid: Gridded) -> Composition:
+    notes = perform(canonical.unsnap(grid), laid)
+    return Composition(prescription, laid, notes, write_midi(notes))
 
 
 def _deviation(prescription: Prescription, laid: BarPlan, first: int, grid: Gridded) -> float:
@@ -220,6 +272,7 @@ def _manifest(
     prescription = composition.prescription
     return {
         "prescription_id": prescription.id,
+        "prescription": prescription.to_dict(),
         "seed": prescription.seed,
         "checkpoint_sha256": bundle.sha256,
         "sampling": asdict(sampling),

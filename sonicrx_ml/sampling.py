@@ -79,8 +79,12 @@ def sample(
     parts: list[list[Ids]] = [[] for _ in plans]
     for index, ids in stream(bundle, plans, seeds, config, choose):
         parts[index].append(ids)
-    return [decode(_whole_bars(np.concatenate(p), bundle.vocabulary), bundle.vocabulary)
-            for p in parts]  # fmt: skip
+    return [joined(part, bundle.vocabulary) for part in parts]
+
+
+def joined(parts: Sequence[Ids], vocabulary: Vocabulary) -> Gridded:
+    """The whole bars of a plan's stream, from what `stream` has given of it so far."""
+    return decode(_whole_bars(np.concatenate(parts), vocabulary), vocabulary)
 
 
 def stream(

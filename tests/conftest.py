@@ -90,3 +90,14 @@ def bundle() -> Bundle:
         for weight in composer.parameters():
             weight.data *= 3.0  # far from uniform, so that what it is told makes a difference
     return Bundle.of(composer, vocabulary, bins)
+
+
+@pytest.fixture(scope="session")
+def small(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of that composer's release bundle; not to be written to."""
+    from sonicrx_ml import checkpoint
+
+    folder = tmp_path_factory.mktemp("bundle") / "small"
+    parts = bundle.composer, bundle.vocabulary, bundle.bins
+    checkpoint.export(folder, *parts, training={}, card="", half=False)
+    return folder

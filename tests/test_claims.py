@@ -38,7 +38,9 @@ def shown() -> Iterator[tuple[str, str]]:
     for pattern in (*PAGES, *DATA):
         for path in sorted(ROOT.glob(pattern)):
             yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
-    for folder in ("sonicrx_ml", "scripts", "docs"):
+    for path in sorted(ROOT.glob("sonicrx_ml/ui/assets/*.js")):
+        yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+    for folder in ("sonicrx_ml", "sonicrx_ml/ui", "scripts", "docs"):
         for path in sorted((ROOT / folder).glob("*.py")):
             yield str(path.relative_to(ROOT)), texts(path.read_text(encoding="utf-8"))
     for path in sorted(ROOT.glob("notebooks/*.ipynb")):

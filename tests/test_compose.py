@@ -63,6 +63,37 @@ def test_the_same_seed_gives_the_same_midi_bytes(bundle, track):
     assert other.midi != again.midi
 
 
+@pytest.mark.parametrize("takes", [1, 2])
+def test_composed_phrase_by_phrase_it_is_the_same_bytes(bundle, takes):
+    asked = Prescription.from_dict(ASKED | {"duration_s": 40})
+    sampling = SamplingConfig(best_of=takes)
+    drafts = list(compose.composing(asked, bundle, sampling))
+    (whole,) = compose.compose([asked], bundle, sampling)
+    assert drafts[-1].composition().midi == whole.midi
+    assert drafts[-1].seconds == asked.music_s
+    lengths = [draft.seconds for draft in drafts]
+    assert lengths == sorted(set(lengths))
+    assert len(lengths) > 2
+    early = drafts[0].composition()
+    assert len(early.notes) < len(whole.notes)
+    assert early.notes.end_seconds <= drafts[0].seconds + 1e-6
+    assert early.notes.end_seconds > 0.8 * drafts[0].seconds
+
+
+def test_a_draft_that_nobody_waits_for_is_not_composed_on(bundle):
+    drafts = compose.composing(Prescription.from_dict(ASKED | {"duration_s": 40}), bundle)
+    next(drafts)
+    drafts.close()
+    with pytest.raises(StopIteration):
+        next(drafts)
+
+
+def test_a_preview_stays_where_it_is_asked_for(track, tmp_path):
+    folder = track.save(tmp_path / "one", preview=True)
+    assert {path.name for path in folder.iterdir()} == FILES | {compose.PREVIEW}
+    assert audio.load(folder / compose.PREVIEW)[0].shape[0] == 2
+
+
 def test_the_midi_is_what_was_composed(track):
     composition = track.composition
     heard = read_midi(composition.midi)
@@ -109,6 +140,7 @@ def test_the_manifest_says_how_to_make_it_again(bundle, track):
     found = json.loads(json.dumps(track.manifest))
     composition = track.composition
     assert found["prescription_id"] == composition.prescription.id
+    assert Prescription.from_dict(found["prescription"]) == composition.prescription
     assert found["seed"] == 3
     assert found["checkpoint_sha256"] == bundle.sha256
     assert found["midi_sha256"] == hashlib.sha256(composition.midi).hexdigest()

@@ -32,7 +32,7 @@ GROUPS = {
     for group, texts in PROJECT["optional-dependencies"].items()
 }
 OPTIONAL = [requirement for group in GROUPS.values() for requirement in group]
-GROUP_OF_MODULE = {"ui": "notebook"}  # modules of use only with a group installed
+GROUP_OF_FOLDER = {"ui": "notebook"}  # packages of use only with a group installed
 
 
 def names(requirements: list[Requirement]) -> set[str]:
@@ -118,7 +118,7 @@ def test_version_has_one_source():
 def test_each_import_is_declared(path: Path):
     """At load only runtime dependencies (and its group's); inside a function those of any group."""
     distributions = importlib.metadata.packages_distributions()
-    own = GROUPS[GROUP_OF_MODULE[path.stem]] if path.stem in GROUP_OF_MODULE else []
+    own = GROUPS[GROUP_OF_FOLDER[path.parent.name]] if path.parent.name in GROUP_OF_FOLDER else []
     for package, at_load in imports(path):
         if package in sys.stdlib_module_names or package in {"sonicrx_ml", "__future__"}:
             continue
@@ -127,11 +127,23 @@ def test_each_import_is_declared(path: Path):
         assert provided & declared, f"{path.name} imports {package}, which is not declared"
 
 
-def test_package_data_is_declared():
-    patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["sonicrx_ml"]
-    data = [path for path in (ROOT / "sonicrx_ml").iterdir() if path.suffix in {".toml", ".typed"}]
+@pytest.mark.parametrize("package", PYPROJECT["tool"]["setuptools"]["packages"])
+def test_package_data_is_declared(package: str):
+    folder, told = ROOT / package.replace(".", "/"), PYPROJECT["tool"]["setuptools"]
+    declared = {path for pattern in told["package-data"][package] for path in folder.glob(pattern)}
+    others = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".py"]
+    packages = [ROOT / name.replace(".", "/") for name in told["packages"]]
+    deeper = [other for other in packages if folder in other.parents]
+    data = {path for path in others if "__pycache__" not in path.parts
+            and not any(other in path.parents for other in deeper)}  # fmt: skip
     assert data
-    assert all(any(path.match(pattern) for pattern in patterns) for path in data)
+    assert data == declared
+
+
+def test_every_package_is_declared():
+    found = {path.parent for path in (ROOT / "sonicrx_ml").rglob("*.py")}
+    named = {ROOT / name.replace(".", "/") for name in PYPROJECT["tool"]["setuptools"]["packages"]}
+    assert found == named
 
 
 def test_importing_prints_nothing(tmp_path):
