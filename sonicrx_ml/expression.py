@@ -88,13 +88,13 @@ def _on_programs(notes: Notes, plan: BarPlan) -> Notes:
 def articulate(notes: Notes, bars: Bars, asked: Floats, voices: Floats | None = None) -> Notes:
     """Scale note lengths bar by bar towards the asked mean legato ratio; NaN leaves a bar alone.
 
-    A note that should be longer reaches at most the next onset of its instrument, and a bar; the
-    last of an instrument is left alone. voices : polyphony asked of each bar, NaN where open. The
-    same mean ratio leaves room for it: one note of each onset is held and the others are let go,
-    or all are alike.
+    A note that should be longer reaches at most the next onset of its instrument, and is no longer
+    than a bar or a whole note; the last of an instrument is left alone. voices : polyphony asked of
+    each bar, NaN where open. The same mean ratio leaves room for it: one note of each onset is held
+    and the others are let go, or all are alike.
     """
     gap, bar = gap_to_next(notes), bars.index(notes.onset)
-    whole = np.diff(bars.edges)[bar]
+    whole = np.maximum(np.diff(bars.edges)[bar], 4.0)
     near = gap <= whole + 1e-6
     before_rest = np.where(near | np.isinf(gap), 0.0, np.nan_to_num(asked)[bar] * whole)
     notes = replace(notes, duration=np.maximum(notes.duration, before_rest))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sonicrx_ml.canonical import GRID
 from sonicrx_ml.keys import HOME, PROFILES, correlate
 from sonicrx_ml.plan import PHRASE, BarPlan, voices
-from sonicrx_ml.rules import Flags, Rule, State, of_bar, positions_left
+from sonicrx_ml.rules import Flags, Rule, State, foreign_shares, of_bar, positions_left
 from sonicrx_ml.tokens import DURATION
 
 Floats = NDArray[np.float64]
@@ -164,9 +164,22 @@ class Home:
         return ~(near[:, None] & state.pitch_V & ~better_BC[:, state.class_V])
 
 
+class Colour:
+    """Notes outside the scale come where their asked share is more than a beat behind."""
+
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        self.share_BK, self.outside_BC = foreign_shares(plans)
+
+    def allowed(self, state: State) -> Flags:
+        outside = (state.recent_BC * self.outside_BC).sum(axis=1)
+        due = of_bar(self.share_BK, state.bar) * state.recent_BC.sum(axis=1)
+        behind = (due > outside + GRID)[:, None]
+        return ~(behind & state.pitch_V & ~self.outside_BC[:, state.class_V])
+
+
 def wishes_for(plans: Sequence[BarPlan]) -> list[Rule]:
     """The most urgent first."""
-    return [Crowd(plans), Pace(plans), Voices(plans), Height(plans), Home(plans)]
+    return [Crowd(plans), Pace(plans), Voices(plans), Height(plans), Home(plans), Colour(plans)]
 
 
 def _laid(plans: Sequence[BarPlan], name: str) -> Floats:

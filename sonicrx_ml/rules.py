@@ -60,11 +60,11 @@ class State:
         self.used_BF = np.zeros((batch, len(FAMILIES)), dtype=bool)
         self.heard_BF = np.full((batch, len(FAMILIES)), -(2**30))
         """Bar in which each family last began a note."""
-        self.sounded_BC = np.zeros((batch, 12))
-        """Grid positions that each canonical pitch class has sounded."""
         self.recent_BC = np.zeros((batch, 12))
-        """The same, with the bars before counting for less and less."""
+        """Grid positions that each canonical pitch class has sounded; bars count for less and less
+        as they pass."""
         self.size_V = np.where(vocabulary.kind == METER, vocabulary.bar_sizes[vocabulary.value], 0)
+        self.reach_V = np.maximum(self.size_V, vocabulary.whole_notes[vocabulary.value])
         self.size = np.zeros(batch, dtype=np.int64)
         """Grid positions of the bar."""
         self.covered = np.zeros(batch, dtype=np.int64)
@@ -86,7 +86,10 @@ class State:
         """How many it began there."""
         self.bar_start = np.zeros(batch, dtype=np.int64)
         self.phrase_held = np.zeros(batch, dtype=np.int64)
-        """Note time as it will be if each family holds its notes to its next, a bar at most."""
+        """Note time as it will be if each family holds its notes to its next, but for no more than
+        a bar or a whole note."""
+        self.reach = np.zeros(batch, dtype=np.int64)
+        """Grid positions of the longer of these."""
         self.phrase_spell = np.zeros(batch, dtype=np.int64)
         """Grid positions in which anything sounds then."""
         self.bar_notes = np.zeros(batch, dtype=np.int64)
@@ -116,8 +119,7 @@ class State:
         self.chord_BF[rows, self.family[rows]] += 1
         self.began_BF[rows, self.family[rows]] = self.now[rows]
         rows = np.flatnonzero(kind == DURATION)
-        for sums_BC in (self.sounded_BC, self.recent_BC):
-            sums_BC[rows, self.pitch[rows] % 12] += value[rows]
+        self.recent_BC[rows, self.pitch[rows] % 12] += value[rows]
         self.recent_BC[new_bar] *= FADE
         self._account(ids, kind, value)
         self.kind = np.where(kind == PAD, self.kind, kind)
@@ -129,7 +131,7 @@ class State:
         then = np.where(kind == POSITION, self.bar_start + value, self.now)
         then = np.where(kind == BAR, line, then)
         self.bar_start = np.where(kind == BAR, line, self.bar_start)
-        until_BF = np.minimum(then[:, None], self.began_BF + self.size[:, None])
+        until_BF = np.minimum(then[:, None], self.began_BF + self.reach[:, None])
         held_BF = np.maximum(until_BF - self.now[:, None], 0)
         self.phrase_held += (self.chord_BF * held_BF).sum(axis=1)
         self.phrase_spell += held_BF.max(axis=1)
@@ -137,7 +139,7 @@ class State:
 
     def held(self) -> Ints:
         """(B,): notes that sound at the latest onset if each family holds its own."""
-        holds_BF = self.began_BF + self.size[:, None] > self.now[:, None]
+        holds_BF = self.began_BF + self.reach[:, None] > self.now[:, None]
         count: Ints = (self.chord_BF * holds_BF).sum(axis=1)
         return count
 
@@ -151,6 +153,7 @@ class State:
             np.multiply(sums, same_phrase, out=sums)
         self.covered = np.where(new_bar, np.maximum(self.covered - self.size, 0), self.covered)
         self.size = np.where(kind == METER, self.size_V[ids], self.size)
+        self.reach = np.where(kind == METER, self.reach_V[ids], self.reach)
         self.phrase_onsets += kind == POSITION
         self.onset_notes = np.where(new_bar | (kind == POSITION), 0, self.onset_notes)
         self.onset_notes += kind == PITCH
@@ -322,25 +325,19 @@ TRIADS = {"major": (0, 4, 7), "minor": (9, 0, 4)}
 
 
 class Scale:
-    """No more notes outside the scale than asked: each waits until its share is earned, and is
-    no longer than what has been, or a beat.
+    """No more notes outside the scale than asked, over the latest bars: each waits until its share
+    is earned, and is no longer than what has been, or a beat.
 
     Where the chromaticism or the mode is open, every pitch may sound.
     """
 
     def __init__(self, plans: Sequence[BarPlan]) -> None:
-        bars = max(len(plan) for plan in plans)
-        self.share_BK = np.full((len(plans), bars), np.inf)
-        self.outside_BC = np.zeros((len(plans), 12), dtype=bool)
-        for row, plan in enumerate(plans):
-            if plan.mode is not None:
-                asked = plan.targets["chromaticism"]
-                self.share_BK[row, : len(plan)] = np.where(np.isnan(asked), np.inf, asked)
-                self.outside_BC[row] = ~SCALES[plan.mode]
+        share_BK, self.outside_BC = foreign_shares(plans)
+        self.share_BK = np.nan_to_num(share_BK, nan=np.inf)
 
     def allowed(self, state: State) -> Flags:
-        outside = (state.sounded_BC * self.outside_BC).sum(axis=1)
-        total = state.sounded_BC.sum(axis=1)
+        outside = (state.recent_BC * self.outside_BC).sum(axis=1)
+        total = state.recent_BC.sum(axis=1)
         share = of_bar(self.share_BK, state.bar)
         earned = outside + GRID <= share * (total + GRID)
         foreign_BV = self.outside_BC[:, state.class_V] & state.pitch_V
@@ -349,6 +346,18 @@ class Scale:
         longer_BV = outside[:, None] + length_V > share[:, None] * (total[:, None] + length_V)
         overdrawn_BV = sounds_foreign[:, None] & (length_V > GRID) & longer_BV
         return ~(foreign_BV & ~earned[:, None] | overdrawn_BV)
+
+
+def foreign_shares(plans: Sequence[BarPlan]) -> tuple[NDArray[np.float64], Flags]:
+    """(B, K): the asked share of note time outside the scale, NaN where it or the mode is open, and
+    (B, 12): the pitch classes outside."""
+    share_BK = np.full((len(plans), max(len(plan) for plan in plans)), np.nan)
+    outside_BC = np.zeros((len(plans), 12), dtype=bool)
+    for row, plan in enumerate(plans):
+        if plan.mode is not None:
+            share_BK[row, : len(plan)] = plan.targets["chromaticism"]
+            outside_BC[row] = ~SCALES[plan.mode]
+    return share_BK, outside_BC
 
 
 class Cadence:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -111,9 +111,17 @@ class Vocabulary:
     @cached_property
     def bar_sizes(self) -> Ints:
         """Grid positions of a bar, by the value of a `TimeSig` token and on for every value."""
-        sizes = np.zeros(int(self.value.max()) + 1, dtype=np.int64)
-        sizes[: len(self.meters)] = [_meter(text).numerator * GRID for text in self.meters]
-        return sizes
+        return self._of_meters([_meter(text).numerator * GRID for text in self.meters])
+
+    @cached_property
+    def whole_notes(self) -> Ints:
+        """Grid positions of a whole note, likewise."""
+        return self._of_meters([_meter(text).denominator * GRID for text in self.meters])
+
+    def _of_meters(self, sizes: Sequence[int]) -> Ints:
+        found = np.zeros(int(self.value.max()) + 1, dtype=np.int64)
+        found[: len(sizes)] = sizes
+        return found
 
     def _value(self, name: str) -> int:
         kind, _, text = name.partition("_")

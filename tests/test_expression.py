@@ -121,6 +121,14 @@ def test_a_note_before_a_rest_is_not_held_through_it():
     assert played.duration[1] == pytest.approx(0.8 * 4)  # a bar, not eleven quarters
 
 
+def test_in_short_bars_notes_reach_a_whole_note():
+    meter = Meter(0.0, 2, 4)
+    bars = Bars(2.0 * np.arange(7), (meter,) * 6)
+    slow = piece(*((3.0 * i, 1.0, 60) for i in range(4)), meter=meter)
+    played = articulate(slow, bars, np.full(6, 0.9))
+    assert legato_ratio(played)[:3] == pytest.approx(np.full(3, 0.9))
+
+
 @given(st.lists(st.floats(0.1, 3.0), min_size=1, max_size=5), st.floats(0.3, 1), st.floats(1, 6))
 def test_room_for_polyphony_keeps_the_mean_ratio(lengths, asked, wanted):
     bars, notes = four_four(2), chords(2, *lengths)

@@ -128,9 +128,14 @@ def test_held_notes_are_counted_where_performance_sets_the_lengths():
     assert wished(voices, thick, "Position")
 
 
-def test_a_family_is_held_for_a_bar_at_most():
+def test_a_family_is_held_for_a_bar_or_a_whole_note_at_most():
     state = after(HEAD + note(36, 60, 64) + HEAD + HEAD)
     assert (state.phrase_held[0], state.phrase_spell[0], state.held()[0]) == (2 * 48, 48, 0)
+    two = ["Bar_None", "TimeSig_2/4"]
+    state = after(two + note(12, 60) + two * 4)  # from 12 to 60, of bars of 24
+    assert (state.phrase_spell[0], state.held()[0]) == (0, 0)  # the fifth bar begins a phrase
+    state = after(two + note(12, 60) + two * 2)
+    assert (state.phrase_held[0], state.phrase_spell[0], state.held()[0]) == (36, 36, 1)
 
 
 def test_what_a_note_covers_goes_on_over_the_bar_line():
@@ -183,8 +188,17 @@ def test_in_a_clear_key_every_pitch_may_sound():
 
 def test_what_sounded_long_ago_counts_for_less():
     state = after(HEAD + note(0, 60) + HEAD + HEAD)
-    assert state.sounded_BC[0, 0] == 12
     assert state.recent_BC[0, 0] == pytest.approx(12 * 0.9**2)
+
+
+def test_notes_outside_the_scale_come_where_their_share_is_behind():
+    colour = pacing.Colour([asked(key="D", mode="major", chromaticism=0.2)])
+    plain = HEAD + note(0, 60, 64, 67, length="4.0.2")  # 144 positions, 28.8 due
+    assert classes(colour, plain) == {1, 3, 6, 8, 10}
+    assert classes(colour, plain + note(36, 66)) == {1, 3, 6, 8, 10}  # 12 have been, 31.2 are due
+    assert len(classes(colour, plain + note(36, 66) + note(42, 66))) == 12  # 24 of 33.6
+    free = pacing.Colour([asked(key="D", mode="major")])
+    assert len(classes(free, plain)) == 12
 
 
 # ---------------------------------------------------------------- all together

@@ -187,8 +187,11 @@ def in_tune(pitch_class, prefix, laid, n_bars):
 
 
 def within_share(length, asked, outside, prefix):
-    """Whether one more foreign note of a length keeps their share of the note time."""
-    lengths = [(int(n.split("_")[1]) % 12, positions_of(prefix[i + 1]))
+    """Whether one more foreign note of a length keeps their share of the note time, a bar counting
+    for less with each that follows."""
+    bars = np.cumsum([name == "Bar_None" for name in prefix])
+    lengths = [(int(n.split("_")[1]) % 12,
+                positions_of(prefix[i + 1]) * rules.FADE ** (bars[-1] - bars[i]))
                for i, n in enumerate(prefix[:-1]) if n.startswith("Pitch")]  # fmt: skip
     foreign = sum(length for pc, length in lengths if pc in outside)
     total = sum(length for _, length in lengths)
