@@ -149,7 +149,7 @@ def _sound_mode(case: Case) -> str | None:
 
 def _finders_disagree(case: Case) -> str | None:
     first = f"{TONICS[case.key.tonic]} {case.key.mode}"
-    return None if first == _heard_key(case) else f"the finder of the rows above says {first}"
+    return None if first == _heard_key(case) else f"the rows on key and mode say {first}"
 
 
 def _mode_disagreement(case: Case) -> str | None:
