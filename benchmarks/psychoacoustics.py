@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pyloudnorm import Meter
 from torchaudio.functional import loudness as loudness_of
 
-from sonicrx_ml import acoustics, consonance, loudness, roughness
+from sonicrx_ml import acoustics, consonance, loudness, peaks, roughness
 from sonicrx_ml.conformance import judge
 from sonicrx_ml.notes import Notes, TempoMap, write_midi
 from sonicrx_ml.prescription import Prescription
@@ -292,7 +292,7 @@ def programme_oracles() -> list[Oracle]:
         n = np.arange(RATE)
         fade = np.minimum(1.0, np.minimum(n, n[::-1]) / 2400)
         wave = height * fade * np.sin(2 * np.pi * n / divisor + np.deg2rad(degrees))
-        found = acoustics.true_peak(wave, RATE)
+        found = peaks.true_peak(wave, RATE)
         name, tolerance = f"EBU Tech 3341, case {number}", 0.4 if found < expected else 0.2
         rows.append(oracle("true peak", name, "dBTP", expected, found, tolerance))
     return rows

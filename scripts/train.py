@@ -6,14 +6,17 @@
 from pathlib import Path
 
 from sonicrx_ml.config import entry
-from sonicrx_ml.monitor import callbacks, loggers
-from sonicrx_ml.release import release
-from sonicrx_ml.shards import prepare_etudes
-from sonicrx_ml.training import TrainConfig, best_checkpoint, find_checkpoint, fit
+from sonicrx_ml.recipe import TrainConfig
 
 
 @entry("train", TrainConfig)
 def main(cfg: TrainConfig) -> None:
+    # What takes long to import waits until the options are known to be legal.
+    from sonicrx_ml.monitor import callbacks, loggers
+    from sonicrx_ml.release import release
+    from sonicrx_ml.shards import prepare_etudes
+    from sonicrx_ml.training import best_checkpoint, find_checkpoint, fit
+
     if cfg.export:
         chosen = find_checkpoint(cfg.folder, cfg.export)
     else:

@@ -5,13 +5,14 @@ Conventions
 * `samples` is a float array of one (n,) or two (2, n) front channels, full scale 1.0; `rate` in Hz.
 * Levels are in LUFS, LU and dBTP. Silence is `-inf`, never NaN.
 * A `Curve` gives its values at the *centres* of its windows, in seconds. Windows with nothing to
-  measure are left out; only `tempo_near` keeps them, as NaN: no tempo was found there.
+  measure are left out; only `tempo.tempo_near` keeps them, as NaN: no tempo was found there.
 * What is no sound (NaN, infinity, integers, a strange shape or rate, too short) is a ValueError.
   A constant (DC) is no sound either: K-weighting removes it, and so does all that is not a level.
 * Nothing here knows of MIDI, prescriptions or rendering: sound in, figures out.
 
-Sources: ITU-R BS.1770-5 (loudness, true peak), EBU Tech 3341 (momentary, short-term),
-EBU Tech 3342 (loudness range). The tempo search is our own; `tempo_near` says how it works.
+Sources: ITU-R BS.1770-5 (loudness), EBU Tech 3341 (momentary, short-term), EBU Tech 3342 (loudness
+range). Beside it: `peaks` (true peak), `tempo`, `pulse`, `tonality`, `hearing`, `loudness` (sone,
+acum), `roughness`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage, signal
+from scipy import signal
 
 from sonicrx_ml.prescription import REFERENCE_LUFS
 
@@ -42,17 +43,8 @@ INTEGRATED_GATE = -10.0  # LU below the ungated level, BS.1770-5
 RANGE_GATE = -20.0  # LU below the ungated level, EBU Tech 3342
 RANGE_PERCENTILES = (10, 95)  # EBU Tech 3342
 
-PEAK_RATE = 384_000  # Hz; BS.1770-5 annex 2 asks for at least 192 kHz
-PEAK_REACH = 12  # input samples on either side that shape an interpolated one
-PEAK_BLOCK = 128  # samples
-PEAK_BATCH = 256  # blocks oversampled at once
-
 SILENCE_DBFS = -80.0  # a frame whose RMS is below has no timbre
 FRAMES_AT_ONCE = 256  # of a spectrogram
-ONSET_RATE = 100  # Hz, onset strength
-ONSET_LEAST_S = 0.5  # of sound: less holds no curve
-ONSET_BAND = 6_000.0  # Hz: what starts a note is below
-HALVES = (1, 2, 4, 6, 8)  # events per half note that a tempo may show itself by
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +82,7 @@ def require(rows: Samples, rate: int, seconds: float) -> None:
         raise ValueError(f"{rows.shape[1] / rate:.3f} s of sound; legal is {seconds} s or more")
 
 
-def _mono(samples: Samples, rate: int, seconds: float) -> Samples:
+def mono_of(samples: Samples, rate: int, seconds: float) -> Samples:
     """The mean of the channels, less its mean, which is no sound."""
     rows = checked(samples, rate)
     require(rows, rate, seconds)
@@ -265,71 +257,10 @@ def full_scale_level(playback_db_spl: float, channels: int) -> float:
     return playback_db_spl - REFERENCE_LUFS + 10.0 * float(np.log10(channels / 2))
 
 
-# ---------------------------------------------------------------- true peak
-
-
-def true_peak(samples: Samples, rate: int) -> float:
-    """Highest level of the continuous signal in dBTP (BS.1770-5 annex 2), `-inf` for silence.
-
-    Oversampled to 384 kHz or more, where a peak is under-read by .17 dB at worst. Blocks are taken
-    from the largest `peak_bounds` down, until no block left can hold the peak.
-    """
-    rows = checked(samples, rate)
-    factor = -(-PEAK_RATE // rate)
-    bounds = peak_bounds(rows, factor)
-    order = np.argsort(-bounds, kind="stable")
-    peak = 0.0
-    for first in range(0, len(order), PEAK_BATCH):
-        chosen = order[first : first + PEAK_BATCH]
-        if bounds[chosen[0]] <= peak:
-            break
-        peak = max(peak, float(peaks_between(rows, chosen, factor).max()))
-    return float(decibel(peak**2))
-
-
-def peak_bounds(rows: Samples, factor: int) -> Floats:
-    """What the oversampled signal cannot exceed in any channel, per block of PEAK_BLOCK samples.
-
-    An interpolated value is at most the largest sample in reach times the filter's absolute sum.
-    """
-    starts = np.arange(0, rows.shape[1], PEAK_BLOCK)
-    highest = np.maximum.reduceat(rows, starts, axis=1)
-    lowest = np.minimum.reduceat(rows, starts, axis=1)
-    largest = np.maximum(highest, -lowest).max(axis=0)
-    in_reach = ndimage.maximum_filter1d(largest, 3, mode="nearest")
-    taps = np.pad(_interpolator(factor), (0, factor - 1)).reshape(-1, factor)
-    return np.asarray(in_reach * np.abs(taps).sum(axis=0).max(), dtype=np.float64)
-
-
-def peaks_between(rows: Samples, blocks: NDArray[np.integer], factor: int) -> Floats:
-    """Largest magnitude in any channel from each sample up to the next, (len(blocks), PEAK_BLOCK).
-
-    blocks : indices of blocks of PEAK_BLOCK samples; outside the sound is silence.
-    """
-    found = np.empty((len(blocks), PEAK_BLOCK))
-    window = np.arange(-PEAK_REACH, PEAK_BLOCK + PEAK_REACH)
-    for first in range(0, len(blocks), PEAK_BATCH):
-        at = blocks[first : first + PEAK_BATCH, None] * PEAK_BLOCK + window
-        inside = (at >= 0) & (at < rows.shape[1])
-        parts = np.where(inside, rows[:, at.clip(0, rows.shape[1] - 1)], 0.0)
-        between = signal.upfirdn(_interpolator(factor), parts, up=factor, axis=2)
-        between = between[..., 2 * PEAK_REACH * factor :][..., : PEAK_BLOCK * factor]
-        steps = np.abs(between).reshape(*parts.shape[:2], PEAK_BLOCK, factor)
-        found[first : first + PEAK_BATCH] = steps.max(axis=(0, 3))
-    return found
-
-
-@cache
-def _interpolator(factor: int) -> Floats:
-    """Windowed-sinc low-pass at the old Nyquist frequency; every `factor`-th tap but one is 0."""
-    taps = 2 * PEAK_REACH * factor + 1
-    return factor * signal.firwin(taps, 1.0 / factor, window=("kaiser", 5.0), scale=False)
-
-
 # ---------------------------------------------------------------- timbre
 
 
-def _magnitudes(mono: Samples, frame: int, hop: int, bins: int) -> Iterator[NDArray[np.float32]]:
+def magnitudes(mono: Samples, frame: int, hop: int, bins: int) -> Iterator[NDArray[np.float32]]:
     """Magnitudes (frames, bins) of Hann-windowed frames, FRAMES_AT_ONCE; 1.0 is full scale."""
     window = signal.get_window("hann", frame).astype(np.float32)
     window *= 2.0 / window.sum()
@@ -341,117 +272,15 @@ def _magnitudes(mono: Samples, frame: int, hop: int, bins: int) -> Iterator[NDAr
 
 def spectral_centroid(samples: Samples, rate: int, *, window_s: float = 0.05) -> Curve:
     """Magnitude-weighted mean frequency in Hz, windows half overlapping; none below -80 dBFS."""
-    mono = _mono(samples, rate, window_s)
+    mono = mono_of(samples, rate, window_s)
     frame = round(window_s * rate)
     hop = frame // 2
     hz = scipy.fft.rfftfreq(frame, 1.0 / rate)
     sums = [
         ((magnitude**2).sum(axis=1), magnitude @ hz, magnitude.sum(axis=1))
-        for magnitude in _magnitudes(mono, frame, hop, frame // 2 + 1)
+        for magnitude in magnitudes(mono, frame, hop, frame // 2 + 1)
     ]
     power, moment, total = (np.concatenate(column) for column in zip(*sums, strict=True))
     audible = decibel(power / 3.0) > SILENCE_DBFS
     times = (np.flatnonzero(audible) * hop + frame / 2) / rate
     return Curve(times, moment[audible] / total[audible], "Hz")
-
-
-# ---------------------------------------------------------------- tempo
-
-
-def onset_strength(samples: Samples, rate: int) -> Curve:
-    """How much begins at each instant, 100 times a second, mean 0 and variance about 1.
-
-    Rise of the log magnitude below 6 kHz over 50 ms, against the largest of three neighbouring
-    bins, so that vibrato is no onset (Böck & Widmer 2013, "Maximum filter vibrato suppression").
-    """
-    mono = _mono(samples, rate, ONSET_LEAST_S)
-    frame, hop, lag = round(0.08 * rate), round(rate / ONSET_RATE), 5
-    bins = min(int(ONSET_BAND * frame / rate), frame // 2 + 1)
-    level = np.empty(((len(mono) - frame) // hop + 1, bins), np.float32)
-    for first, magnitude in enumerate(_magnitudes(mono, frame, hop, bins)):
-        level[first * FRAMES_AT_ONCE :][: len(magnitude)] = magnitude
-    level *= 1000.0 / max(float(level.max()), 1e-9)
-    np.log1p(level, out=level)
-    rise = np.empty(len(level) - lag)
-    for first in range(0, len(rise), FRAMES_AT_ONCE):
-        part = level[first : first + FRAMES_AT_ONCE + lag]
-        fall = ndimage.maximum_filter1d(part[:-lag], 3, axis=1) - part[lag:]
-        rise[first : first + FRAMES_AT_ONCE] = -np.minimum(fall, 0.0, out=fall).mean(axis=1)
-    rise -= ndimage.uniform_filter1d(rise, 2 * ONSET_RATE)
-    rise /= np.sqrt(ndimage.uniform_filter1d(rise**2, 8 * ONSET_RATE)) + 1e-6
-    times = ((np.arange(len(rise)) + lag / 2) * hop + frame / 2) / rate
-    return Curve(times, rise, "")
-
-
-def tempo_near(
-    samples: Samples,
-    rate: int,
-    expected_bpm: float | Curve,
-    *,
-    search: float = 0.08,
-    window_s: float = 16.0,
-    step_s: float = 4.0,
-) -> Curve:
-    """Tempo of a sound near an expected one, see `tempo_of`."""
-    onsets = onset_strength(samples, rate)
-    return tempo_of(onsets, expected_bpm, search=search, window_s=window_s, step_s=step_s)
-
-
-def tempo_of(
-    onsets: Curve,
-    expected_bpm: float | Curve,
-    *,
-    search: float = 0.08,
-    window_s: float = 16.0,
-    step_s: float = 4.0,
-) -> Curve:
-    """Tempo in BPM (quarters per minute) near an expected one, per Hann window of `window_s`.
-
-    onsets : as `onset_strength` gives them.
-    Time is bent by the expected tempo, so that a glide as expected is a steady beat; then the ratio
-    within 1 ± `search` is found at which the onsets repeat most strongly, summed over the half note
-    and its HALVES. The narrow search is what keeps half and double tempo out. NaN where the
-    strongest ratio is at the edge of the search. Sound without any beat gives values that scatter
-    over the search. On 14 scores (48-90 BPM; piano, guitar, organ, voices; 178 windows; asked 3 %
-    too fast) the median error was .02 %, and 96 % of the windows were within 1 %.
-    """
-    width, step = round(window_s * ONSET_RATE), round(step_s * ONSET_RATE)
-    if len(onsets.times) < width:
-        seconds = len(onsets.times) / ONSET_RATE
-        raise ValueError(f"{seconds:.2f} s of onsets; legal is {window_s} s up")
-    expected = expected_bpm.at(onsets.times) if isinstance(expected_bpm, Curve) else expected_bpm
-    tempo = np.broadcast_to(np.asarray(expected, dtype=np.float64), onsets.times.shape)
-    if not (tempo > 0).all():
-        raise ValueError(f"expected tempo {tempo.min()} BPM; legal are positive ones")
-    beats = np.cumsum(tempo / 60.0 * np.gradient(onsets.times))
-    ratios = 1.0 + np.linspace(-search, search, 2 * round(search * 1000) + 1)
-    hann = signal.get_window("hann", width)
-    starts = np.arange(0, len(beats) - width + 1, step)
-    found = [
-        _best_ratio(onsets.values[s : s + width] * hann, beats[s : s + width], ratios)
-        for s in starts
-    ]
-    middle = starts + width // 2
-    return Curve(onsets.times[middle], np.array(found) * tempo[middle], "BPM")
-
-
-def _best_ratio(strength: Floats, beats: Floats, ratios: Floats) -> float:
-    """Ratio whose beat, halved and divided, the onsets follow best; NaN at the edge of `ratios`."""
-    turn = -1j * np.pi * (beats - beats[len(beats) // 2])
-    step, some = ratios[1] - ratios[0], int(np.ceil(np.sqrt(len(ratios))))
-    # An evenly spaced ratio is a coarse one plus a fine one, so a table of them is one product.
-    fine = step * np.arange(some)
-    coarse = ratios[0] + some * fine
-    grid = sum(
-        np.abs((strength * np.exp(n * np.outer(coarse, turn))) @ np.exp(n * np.outer(turn, fine)))
-        ** 2
-        for n in HALVES
-    )
-    power = np.ravel(grid)[: len(ratios)]
-    best = int(np.argmax(power))
-    if best in (0, len(ratios) - 1):
-        return float("nan")
-    left, top, right = power[best - 1 : best + 2]
-    return float(
-        ratios[best] + (ratios[1] - ratios[0]) * 0.5 * (left - right) / (left - 2 * top + right)
-    )

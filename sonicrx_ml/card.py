@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sonicrx_ml import __version__, tables
-from sonicrx_ml.dataset import DataConfig, load_labels
+from sonicrx_ml.dataset import load_labels
 from sonicrx_ml.labels import REMAINING_EDGES, Bins
 from sonicrx_ml.palette import FAMILIES
+from sonicrx_ml.recipe import DataConfig
 
 PACKAGES = ("torch", "lightning", "numpy", "miditok", "symusic", "datasets")
 

@@ -22,6 +22,7 @@ from sonicrx_ml.heard import Heard
 from sonicrx_ml.notes import DRUMS, Bars, Floats, Notes, TempoMap
 from sonicrx_ml.plan import BarPlan
 from sonicrx_ml.prescription import Prescription
+from sonicrx_ml.tempo import tempo_of
 from sonicrx_ml.verdicts import phrase_means
 
 Sound: TypeAlias = tuple[NDArray[np.floating], int]
@@ -206,7 +207,7 @@ class Case:
         centres = (self.plan.seconds[:-1] + self.plan.seconds[1:]) / 2
         quarters = self.plan.bpm * self.plan.bars.meters[0].felt_beat
         expected = acoustics.Curve(centres, quarters, "BPM")
-        found = acoustics.tempo_of(heard.onsets, expected, window_s=window)
+        found = tempo_of(heard.onsets, expected, window_s=window)
         ratio = found.values / expected.at(found.times)
         return self.plan.bpm * ratio[_nearest(found.times, centres)]
 

@@ -41,6 +41,7 @@ from sonicrx_ml.verdicts import (
 )
 
 LEAST_TOLD = 0.5  # share of bars that must have a value before a curve can pass [E]
+NOT_KNOWN = "not measured: there is nothing to tell it by"
 FAR = 4.0  # tolerances off, from which `deviation` sees no difference
 SERIES_POINTS = 600  # at most, in the series of a report
 
@@ -133,21 +134,24 @@ def _refusal(case: Case, midi: bytes | None) -> str | None:
         return f"MIDI has no pitched notes within the {case.prescription.music_s:g} s asked"
     if case.sound is None:
         return None
-    samples, rate = case.sound
-    seconds = np.shape(samples)[-1] / rate
-    if seconds < acoustics.SHORT_TERM_S:
-        return f"sound lasts {seconds:.3f} s; legal are {acoustics.SHORT_TERM_S:g} s up"
-    return None if np.isfinite(samples).all() else "sound has samples that are not numbers"
+    try:
+        rows = acoustics.checked(*case.sound)
+        acoustics.require(rows, case.sound[1], acoustics.SHORT_TERM_S)
+    except ValueError as error:
+        return f"sound: {error}"
+    return None
 
 
 def _measured(row: Tolerance, case: Case) -> tuple[Value, str | None]:
-    """What is realised, and a warning; a quality that cannot be measured has only the warning."""
-    if row.section == "asked":
-        return row.realised(case), row.flag(case)
+    """What is realised, and a warning: of what is not known, why not."""
     try:
-        return row.realised(case), row.flag(case)
+        realised, flag = row.realised(case), row.flag(case)
     except ValueError as error:
+        if row.section == "asked":
+            raise
         return None, f"not measured: {error}"
+    unknown = _plain(realised) is None and case.asks(row.control)
+    return realised, flag or (NOT_KNOWN if unknown else None)
 
 
 def _verdict(

@@ -11,7 +11,6 @@ that remain, and each timbre family (`SILENT` or `SOUNDS`: whether a note of it 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +24,7 @@ from sonicrx_ml.labels import CONDITIONS, FREE, SILENT, SOUNDS, Bins, remaining_
 from sonicrx_ml.notes import Floats, Ints
 from sonicrx_ml.orchestration import divide, rename
 from sonicrx_ml.palette import FAMILIES
+from sonicrx_ml.recipe import DataConfig
 from sonicrx_ml.tokens import BAR, PITCH, PROGRAM, Ids, Vocabulary, decode, encode
 
 if TYPE_CHECKING:  # imported where they are used: composing needs no tables
@@ -32,36 +32,6 @@ if TYPE_CHECKING:  # imported where they are used: composing needs no tables
     import pyarrow as pa
 
 EDGE = 0.1  # share of training windows that are a piece's opening, and its ending
-
-
-@dataclass(kw_only=True, slots=True)
-class DataConfig:
-    """What is read, how often each piece is drawn, and how conditions are hidden in training."""
-
-    prepared: str
-    """Folder that `scripts/prepare_data.py` wrote."""
-    etudes: int = 0
-    """Compose and prepare so many etudes first, where the folder is not there yet."""
-    source_weights: dict[str, float] = field(default_factory=dict)
-    """Times a piece of a source is drawn against one of a source that is not named (1)."""
-    calm: float = 1.0
-    """0 draws pieces by length and source; 1 favours calm, tonal, few-voice music."""
-    drop_attribute: float = 0.2
-    """Chance that one attribute is free, each on its own, per sample."""
-    drop_all: float = 0.1
-    """Chance that every attribute is free."""
-    reorchestrate: float = 0.3
-    """Chance that a piece sounds on other families (`orchestration.rename`)."""
-    divide: float = 0.4
-    """Chance that its fullest family is shared out by role (`orchestration.divide`)."""
-    valid_windows: int = 128
-    """Windows of the validation split to use, evenly spread; 0 for all."""
-    workers: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("drop_attribute", "drop_all", "reorchestrate", "divide", "calm"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"data.{name}={getattr(self, name)}; legal are 0 to 1")
 
 
 class Batch(NamedTuple):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sonicrx_ml import acoustics, hearing, loudness, pulse, roughness, tonality
+from sonicrx_ml import acoustics, hearing, loudness, peaks, pulse, roughness, tempo, tonality
 from sonicrx_ml.acoustics import Curve, Floats, Weighted
 from sonicrx_ml.keys import Key
 
@@ -62,7 +62,7 @@ class Heard:
 
     @functools.cached_property
     def true_peak(self) -> float:
-        return acoustics.true_peak(self.samples, self.rate)
+        return peaks.true_peak(self.samples, self.rate)
 
     @functools.cached_property
     def power(self) -> Floats:
@@ -73,7 +73,7 @@ class Heard:
 
     @functools.cached_property
     def onsets(self) -> Curve:
-        return acoustics.onset_strength(self.music, self.rate)
+        return tempo.onset_strength(self.music, self.rate)
 
     @property
     def pulse_clarity(self) -> float:

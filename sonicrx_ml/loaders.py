@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 
 from sonicrx_ml.dataset import (
     Batch,
-    DataConfig,
     EvaluationWindows,
     TrainingWindows,
     load_labels,
@@ -26,6 +25,7 @@ from sonicrx_ml.dataset import (
     load_split,
     piece_weights,
 )
+from sonicrx_ml.recipe import DataConfig
 
 
 class TrainingStream(IterableDataset[Batch]):

@@ -23,19 +23,16 @@ from scipy import ndimage, signal
 from sonicrx_ml.acoustics import (
     MOMENTARY_S,
     PART_S,
-    PEAK_BLOCK,
     SHORT_TERM_S,
     STEP_S,
     Curve,
     Samples,
     integrated_loudness,
     k_weighted,
-    peak_bounds,
-    peaks_between,
-    true_peak,
 )
 from sonicrx_ml.audio import Sound
 from sonicrx_ml.breathing import Breath
+from sonicrx_ml.peaks import PEAK_BLOCK, peak_bounds, peaks_between, true_peak
 from sonicrx_ml.pulse import HARMONICS, audible_level, harmonics
 
 Floats = NDArray[np.float64]

@@ -25,7 +25,8 @@ from sonicrx_ml.loaders import CorpusData
 from sonicrx_ml.mastering import master
 from sonicrx_ml.notes import Notes
 from sonicrx_ml.prescription import Prescription
-from sonicrx_ml.training import METRIC, TrainConfig, Training
+from sonicrx_ml.recipe import TrainConfig
+from sonicrx_ml.training import METRIC, Training
 
 SAMPLE = Prescription(
     duration_s=20,

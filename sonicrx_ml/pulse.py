@@ -21,7 +21,6 @@ from scipy import signal
 from sonicrx_ml.acoustics import (
     ABSOLUTE_GATE,
     MOMENTARY_S,
-    ONSET_RATE,
     PART_S,
     STEP_S,
     Curve,
@@ -30,10 +29,10 @@ from sonicrx_ml.acoustics import (
     checked,
     decibel,
     momentary_loudness,
-    onset_strength,
     require,
 )
 from sonicrx_ml.breathing import half_cosines
+from sonicrx_ml.tempo import ONSET_RATE, onset_strength
 
 Ints = NDArray[np.int64]
 

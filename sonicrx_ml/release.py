@@ -15,8 +15,9 @@ from torch import Tensor
 
 from sonicrx_ml import card, checkpoint
 from sonicrx_ml.architecture import ModelConfig
-from sonicrx_ml.dataset import DataConfig, load_prepared
+from sonicrx_ml.dataset import load_prepared
 from sonicrx_ml.model import Composer
+from sonicrx_ml.recipe import DataConfig
 from sonicrx_ml.training import METRIC, new_composer
 
 ATTRIBUTION = ("source", "licence", "author", "pieces", "titles")

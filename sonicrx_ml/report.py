@@ -245,12 +245,19 @@ def _prescription(prescription: Prescription) -> str:
 # ---------------------------------------------------------------- the table in words
 
 
+COUNTING = (
+    "An attribute counts once, and is met where it passes on notes and on sound alike. Rows marked "
+    "(limit) hold for every track and do not count."
+)
+
+
 def summary(report: Report) -> str:
-    """What was asked, what is, and the verdict, as text for a terminal."""
+    """What was asked, what is, and the verdict, as text for a terminal; limits stand last."""
     rows: list[tuple[str, ...]] = [
         ("attribute", "on", "asked", "realised", "off by", "allowed", "verdict")
     ]
-    rows += [cells(report, v) for v in report.verdicts if v.verdict in ("pass", "fail")]
+    judged = [v for v in report.verdicts if v.verdict in ("pass", "fail")]
+    rows += [cells(report, v) for v in sorted(judged, key=lambda v: v.limit)]
     flagged = [v for v in report.verdicts if v.flag and v.section != "sound"]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     lines = [
@@ -258,7 +265,9 @@ def summary(report: Report) -> str:
         for row in rows
     ]
     lines += [f"! {v.attribute} ({v.where}): {v.flag}" for v in flagged]
-    return "\n".join([*lines, f"Not judged: {report.failure}" if report.failure else met(report)])
+    if report.failure:
+        return "\n".join([*lines, f"Not judged: {report.failure}"])
+    return "\n".join([*lines, COUNTING, met(report)])
 
 
 def met(report: Report) -> str:

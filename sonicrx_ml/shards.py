@@ -269,6 +269,13 @@ def _label_table(shard: Path) -> pa.Table:
     return table.replace_schema_metadata(None)
 
 
+LACKING = {
+    split: f"No piece for {use}: without a manifest, about one file in twenty is, by its content. "
+    "More files, or a manifest with a column `split`, give some."
+    for split, use in (("train", "training"), ("valid", "validation"), ("test", "the test"))
+}
+
+
 def _report(labels: pa.Table, refused: list[Refusal]) -> Row:
     rows = labels.select(
         ["source", "split", "seconds", "n_notes", "n_tokens", "n_bars"]
@@ -280,9 +287,11 @@ def _report(labels: pa.Table, refused: list[Refusal]) -> Row:
             total.update(pieces=1, notes=row["n_notes"], tokens=row["n_tokens"], bars=row["n_bars"])
             total["seconds"] += row["seconds"]
     known = {name: int(np.isfinite(labels[name].to_numpy()).sum()) for name in attributes.NAMES}
+    present = {split for _, split in groups}
     return {
         "kept": len(rows),
         "quarantined": len(refused),
+        "warnings": [LACKING[split] for split in SPLITS if split not in present],
         "reasons": dict(Counter(_kind_of(refusal.reason) for refusal in refused).most_common()),
         "dropped_notes": _dropped(labels),
         "pieces_with_attribute": known,
@@ -331,6 +340,7 @@ def _markdown(report: Row) -> str:
     lines += [*tables.table(list(dropped[0]), [list(row.values()) for row in dropped]), ""]
     known = report["pieces_with_attribute"]
     lines += tables.table(["attribute", "pieces where it is known"], list(known.items()))
+    lines += [line for warning in report["warnings"] for line in ("", f"**{warning}**")]
     return "\n".join(lines) + "\n"
 
 

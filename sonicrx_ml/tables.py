@@ -145,7 +145,7 @@ def _means(features: Mapping[str, Any], whose: str) -> Iterator[tuple[str, str]]
 
 def _failure_lines(columns: Mapping[str, Mapping[str, str]]) -> list[str]:
     rows = [[name, key, why] for name, found in columns.items() for key, why in found.items()]
-    shown = table(["column", "prescription", "reason"], rows) if rows else ["None."]
+    shown = table(["column", "track", "reason"], rows) if rows else ["None."]
     return ["## Failures", "", *shown]
 
 

@@ -138,9 +138,18 @@ def _key_disagreement(case: Case) -> str | None:
     return f"the notes say {TONICS[case.key.tonic]}" if wrong else None
 
 
+def _sound_tonic(case: Case) -> str | None:
+    return TONICS[case.heard.key.tonic] if case.heard.key.confidence else None
+
+
+def _sound_mode(case: Case) -> str | None:
+    """None, as of the tonic, where no pitch sounds."""
+    return case.heard.key.mode if case.heard.key.confidence else None
+
+
 def _finders_disagree(case: Case) -> str | None:
     first = f"{TONICS[case.key.tonic]} {case.key.mode}"
-    return None if first == _heard_key(case) else f"the finder of the rows above says {first}"
+    return None if first == _heard_key(case) else f"the rows on key and mode say {first}"
 
 
 def _mode_disagreement(case: Case) -> str | None:
@@ -240,11 +249,11 @@ TOLERANCES: tuple[Tolerance, ...] = (
               "search within 8 % over 16 s; [E] twice the noticeable, since soft onsets blur it",
               flag=_tempo_disagreement),
     Tolerance("key", "sound", "", "same", 0.0, "key",
-              lambda case: case.prescription.key, lambda case: TONICS[case.heard.key.tonic],
+              lambda case: case.prescription.key, _sound_tonic,
               "tonic, of the spectrum (Gómez 2006; Albrecht & Shanahan 2013); beside the notes a "
               "second opinion without a verdict", second=True, flag=_key_disagreement),
     Tolerance("mode", "sound", "", "same", 0.0, "mode",
-              lambda case: case.plan.mode, lambda case: case.heard.key.mode,
+              lambda case: case.plan.mode, _sound_mode,
               "as the key on sound", second=True, flag=_mode_disagreement),
     Tolerance("swell rate", "sound", "per minute", "within %", 5.0, "breaths_per_min",
               _breath("mean"), _breaths_heard,

@@ -14,7 +14,7 @@ import platform
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,102 +30,15 @@ from torch import Tensor
 from sonicrx_ml import checkpoint
 from sonicrx_ml.architecture import ModelConfig
 from sonicrx_ml.checkpoint import Bundle
-from sonicrx_ml.dataset import Batch, DataConfig
+from sonicrx_ml.dataset import Batch
 from sonicrx_ml.labels import Bins, condition_sizes
 from sonicrx_ml.loaders import CorpusData
 from sonicrx_ml.model import Composer
+from sonicrx_ml.recipe import OptimConfig, TrainConfig
 from sonicrx_ml.tokens import Vocabulary
 
 METRIC = "valid/nats_per_note"
 CLOCK_S = 5.0  # seconds between two readings of the speed
-
-
-@dataclass(kw_only=True, slots=True)
-class OptimConfig:
-    """AdamW with linear warmup and cosine decay, stepped by optimiser steps.
-
-    With `decay` below 1 the rate stays at its height in between (warmup-stable-decay; Hu et al.,
-    MiniCPM, 2024), so that a run can be made longer before its last phase begins: resume it with
-    more `max_steps`.
-    """
-
-    lr: float
-    max_steps: int
-    batch_size: int
-    """Windows per step and device."""
-    accumulate: int = 1
-    warmup_steps: int = 200
-    decay: float = 1.0
-    """Share of the steps after warmup, at the end, over which the rate falls."""
-    final_lr: float = 0.1
-    """Share of `lr` at the last step."""
-    weight_decay: float = 0.1
-    """On matrices; not on embeddings and norms."""
-    beta2: float = 0.95
-    clip: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("lr", "max_steps", "batch_size", "accumulate", "clip"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"optim.{name}={getattr(self, name)}; it must be positive")
-        if not 0 <= self.warmup_steps < self.max_steps:
-            raise ValueError(
-                f"optim.warmup_steps={self.warmup_steps}; legal are 0 to {self.max_steps - 1}"
-            )
-        if not 0 < self.decay <= 1:
-            raise ValueError(f"optim.decay={self.decay}; legal are above 0 to 1")
-
-
-@dataclass(kw_only=True, slots=True)
-class TrainerConfig:
-    """Machine, precision, logging and checkpoint intervals."""
-
-    accelerator: str = "cpu"
-    devices: int = 1
-    strategy: str = "auto"
-    precision: str = "32-true"
-    compiled: bool = False
-    log_every: int = 10
-    valid_every: int = 250
-    """Steps between validations."""
-    sample_every: int = 0
-    """Steps between composed samples; 0 for none."""
-    checkpoint_minutes: float = 3.0
-    patience: int = 10
-    """Validations without improvement before training stops."""
-    threads: int | None = None
-
-
-@dataclass(kw_only=True, slots=True)
-class TrainConfig:
-    """`scripts/train.py`"""
-
-    model: ModelConfig
-    data: DataConfig
-    optim: OptimConfig
-    trainer: TrainerConfig
-    name: str = "run"
-    out: str = "checkpoints/runs"
-    start: str | None = None
-    """A release bundle: begin with its weights, on a schedule of one's own (fine-tuning)."""
-    resume: str | None = None
-    """`last`, `best` or the path of a .ckpt file: go on from there."""
-    export: str | None = None
-    """`last`, `best` or the path of a .ckpt file: write its release bundle and train nothing."""
-    results: str | None = None
-    """`results.json` of an evaluation, for the model card."""
-    wandb: str = "disabled"
-    """disabled, offline or online"""
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        if self.wandb not in ("disabled", "offline", "online"):
-            raise ValueError(f"wandb={self.wandb!r}; legal are disabled, offline, online")
-
-    @property
-    def folder(self) -> Path:
-        """The run's folder: checkpoints, logs, samples and the bundle."""
-        return Path(self.out) / self.name
 
 
 class Training(L.LightningModule):

@@ -14,6 +14,7 @@ from sonicrx_ml import acoustics, audio, synthesis
 from sonicrx_ml.audio import PACKAGED_FONT, Sound
 from sonicrx_ml.notes import ControlChange, MidiError, Notes, TempoMap, write_midi
 from sonicrx_ml.synthesis import RATE
+from sonicrx_ml.tempo import tempo_near
 
 FLUIDSYNTH = synthesis.fluidsynth() is not None
 ENGINES = [
@@ -164,7 +165,7 @@ def test_a_gliding_tempo_can_be_measured_on_the_sound():
     asked = acoustics.Curve(starts + 2 * 60 / tempo.bpm, tempo.bpm, "BPM")  # at mid-bar
     biased = acoustics.Curve(asked.times, asked.values * 1.04, "BPM")
     music = sound.samples[:, : round(notes.end_seconds * RATE)]
-    found = acoustics.tempo_near(music, RATE, biased)
+    found = tempo_near(music, RATE, biased)
     np.testing.assert_allclose(found.values, asked.at(found.times), rtol=0.01)
 
 

@@ -17,7 +17,7 @@ from sonicrx_ml.config import (
     plain,
     register,
 )
-from sonicrx_ml.training import TrainConfig
+from sonicrx_ml.recipe import TrainConfig
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 ROOTS = {

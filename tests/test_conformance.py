@@ -418,12 +418,20 @@ def test_silence_is_judged_not_refused():
     report = heard(np.zeros((2, 24 * RATE)))
     assert {("loudness", "sound"), ("tempo", "sound")} <= failed(report)
     assert report.row("loudness", "sound").realised is None
+    assert "not measured" in str(report.row("loudness", "sound").flag)
+    asked = prescribe(duration_s=SHORT.duration_s, key="C", mode="major")
+    alone = judge(asked, None, (np.zeros(24 * RATE), RATE))
+    assert {("key", "sound"), ("mode", "sound")} <= failed(alone), "silence is in no key"
     assert Report.from_json(report.to_json()) == report
 
 
 @pytest.mark.parametrize(
     ("samples", "reason"),
-    [(np.zeros((2, 100)), "legal are 3 s up"), (np.full((2, 24 * RATE), np.nan), "not numbers")],
+    [
+        (np.zeros((2, 100)), "legal is 3.0 s or more"),
+        (np.full((2, 24 * RATE), np.nan), "samples hold NaN or infinity"),
+        (np.zeros((6, 24 * RATE)), "shape (6, 384000)"),
+    ],
 )
 def test_what_is_no_sound_fails_the_track(samples: np.ndarray, reason: str):
     report = heard(samples)

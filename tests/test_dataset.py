@@ -15,7 +15,6 @@ from datasets import Dataset
 from sonicrx_ml.canonical import Gridded
 from sonicrx_ml.dataset import (
     Batch,
-    DataConfig,
     EvaluationWindows,
     TrainingWindows,
     load_labels,
@@ -34,6 +33,7 @@ from sonicrx_ml.labels import (
     remaining_bucket,
 )
 from sonicrx_ml.palette import FAMILIES
+from sonicrx_ml.recipe import DataConfig
 from sonicrx_ml.shards import prepare_etudes
 from sonicrx_ml.tokens import BAR, PITCH, Vocabulary, decode
 

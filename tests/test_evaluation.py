@@ -174,6 +174,12 @@ def test_tracks_are_made_and_judged_again_by_other_code(tmp_path, monkeypatch):
     assert len(made) == 1
 
 
+def test_what_only_shows_is_no_reason_to_make_tracks_again():
+    code = suite.code_of(suite.MAKERS)
+    assert {"baselines", "conformance", "keys", "notes", "pacing", "sampling", "temperley"} <= code
+    assert code.isdisjoint({"evaluation", "evaluation_page", "label", "plots", "report", "tables"})
+
+
 def test_a_second_run_makes_only_what_is_missing(tmp_path):
     made = []
 

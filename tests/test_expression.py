@@ -123,7 +123,7 @@ def test_a_note_before_a_rest_is_not_held_through_it():
 
 def test_in_short_bars_notes_reach_a_whole_note():
     meter = Meter(0.0, 2, 4)
-    bars = Bars(2.0 * np.arange(7), (meter,) * 6)
+    bars = Bars(2.0 * np.arange(7.0), (meter,) * 6)
     slow = piece(*((3.0 * i, 1.0, 60) for i in range(4)), meter=meter)
     played = articulate(slow, bars, np.full(6, 0.9))
     assert legato_ratio(played)[:3] == pytest.approx(np.full(3, 0.9))

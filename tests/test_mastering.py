@@ -7,12 +7,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from sonicrx_ml.acoustics import (
-    PEAK_BLOCK,
     Curve,
     integrated_loudness,
     k_weighted,
-    peaks_between,
-    true_peak,
 )
 from sonicrx_ml.audio import Sound
 from sonicrx_ml.mastering import (
@@ -25,6 +22,7 @@ from sonicrx_ml.mastering import (
     master,
     ride,
 )
+from sonicrx_ml.peaks import PEAK_BLOCK, peaks_between, true_peak
 
 RATE = 48_000
 

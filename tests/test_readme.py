@@ -20,7 +20,7 @@ from sonicrx_ml.config import (
     register,
 )
 from sonicrx_ml.goals import goal_names
-from sonicrx_ml.training import TrainConfig
+from sonicrx_ml.recipe import TrainConfig
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from sonicrx_ml import card
-from sonicrx_ml.dataset import DataConfig, load_prepared
+from sonicrx_ml.dataset import load_prepared
+from sonicrx_ml.recipe import DataConfig
 from sonicrx_ml.release import attribution
 
 MADE_BY = (

@@ -315,6 +315,9 @@ def test_plain_folder(tmp_path: Path) -> None:
     report = prepare(root, tmp_path / "out", workers=1)
     assert report["kept"] == 6
     table = pq.read_table(tmp_path / "out" / "labels.parquet").to_pylist()
+    lacking = {"valid", "test"} - {row["split"] for row in table}
+    assert len(report["warnings"]) == len(lacking) > 0, "so few files, and nothing is said"
+    assert all(told in (tmp_path / "out" / "report.md").read_text() for told in report["warnings"])
     assert {row["licence"] for row in table} == {"unknown"}
     for row in table:
         assert np.isnan(row["tempo"]) == bool(int(row["file"][0]) % 2)

@@ -37,6 +37,18 @@ def test_the_interval_of_a_mean_is_the_textbook_one():
     assert found.n == 400
 
 
+def test_the_basic_interval_takes_the_lean_of_resampling_back():
+    """The largest of some values can only fall in resamples: percentiles lie below it."""
+
+    def spread(weights, values):
+        return np.where(weights > 0, values, 0.0).max(axis=1)
+
+    values = np.random.default_rng(0).uniform(0, 1, 30)
+    below, above = (bootstrap(values, spread, basic=basic) for basic in (False, True))
+    assert below.high == below.value == above.value
+    assert (above.low, above.high) == pytest.approx((below.value, 2 * below.value - below.low))
+
+
 def test_items_of_a_group_are_not_independent():
     values = np.repeat(np.random.default_rng(0).normal(size=20), 50)
     grouped, alone = bootstrap(values, groups=np.repeat(np.arange(20), 50)), bootstrap(values)

@@ -32,11 +32,10 @@ from sonicrx_ml.dataset import (
 )
 from sonicrx_ml.dataset import piece_weights as weights_of
 from sonicrx_ml.loaders import Shard, TrainingStream
+from sonicrx_ml.recipe import OptimConfig, TrainConfig
 from sonicrx_ml.release import release
 from sonicrx_ml.training import (
     METRIC,
-    OptimConfig,
-    TrainConfig,
     Training,
     best_checkpoint,
     find_checkpoint,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from sonicrx_ml.notes import Floats
-from sonicrx_ml.twosample import FOLDS, USED, auc, two_sample
+from sonicrx_ml.twosample import COMPOSED, FOLDS, HELD, USED, auc, two_sample
 
 Table = dict[str, Floats]
 
@@ -44,6 +44,15 @@ def test_a_weight_is_a_repetition(rows, data):
     else:
         wanted = auc(np.ones((1, len(repeated))), repeated)[0]
         assert found == pytest.approx(wanted, nan_ok=True)
+
+
+def test_how_long_notes_are_held_can_be_left_aside():
+    real, made = noise(1), noise(2)
+    made |= {name: made[name] + 3.0 for name in HELD}
+    assert two_sample(made, real).auc.low > 0.9
+    aside = two_sample(made, real, used=COMPOSED)
+    assert 0.4 < aside.auc.value < 0.65
+    assert not set(aside.tells) & set(HELD)
 
 
 def test_folds_are_not_compared():

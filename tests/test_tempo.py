@@ -1,0 +1,57 @@
+"""Tempo of struck tones, steady and gliding, though another one is expected."""
+
+import numpy as np
+import pytest
+
+from sonicrx_ml import acoustics, tempo
+
+RATE = 48_000
+
+
+def clicks(beats_per_second, seconds, rate=RATE):
+    """Struck tones on the beats of a tempo function (beats per second at each time)."""
+    t = np.arange(round(seconds * rate)) / rate
+    beats = np.cumsum(beats_per_second(t)) / rate
+    since = t - t[np.searchsorted(beats, np.floor(beats))]
+    pitch = 220.0 * 2 ** ((np.floor(beats) * 5 % 12) / 12)
+    return np.exp(-6 * since) * np.minimum(since / 0.01, 1) * np.sin(2 * np.pi * pitch * since)
+
+
+@pytest.mark.parametrize("bpm", [40.0, 48.0, 62.0, 75.0, 90.0, 117.0, 140.0, 172.0, 210.0])
+def test_tempo_of_a_steady_beat_though_expected_elsewhere(bpm):
+    sound = clicks(lambda t: np.full_like(t, bpm / 60), 24, 24_000)
+    for wrong in (0.95, 1.06):
+        curve = tempo.tempo_near(sound, 24_000, bpm * wrong)
+        np.testing.assert_allclose(curve.values, bpm, rtol=0.003)
+
+
+def test_tempo_follows_a_glide():
+    sound = clicks(lambda t: (84 - 24 * t / 60) / 60, 60, 24_000)
+    expected = acoustics.Curve(np.array([0.0, 60.0]), np.array([84.0, 60.0]) * 1.03, "BPM")
+    curve = tempo.tempo_near(sound, 24_000, expected)
+    np.testing.assert_allclose(curve.values, 84 - 24 * curve.times / 60, rtol=0.004)
+    assert curve.times[0] < 9
+    assert curve.times[-1] > 48
+
+
+def test_tempo_of_silence_is_not_invented():
+    assert np.isnan(tempo.tempo_near(np.zeros(20 * RATE), RATE, 60.0).values).all()
+
+
+def test_tempo_refuses_a_stopped_clock():
+    with pytest.raises(ValueError, match=r"expected tempo 0\.0 BPM"):
+        tempo.tempo_near(np.zeros(20 * RATE), RATE, 0.0)
+
+
+def test_tempo_refuses_a_sound_shorter_than_its_window():
+    with pytest.raises(ValueError, match=r"legal is 16\.0 s"):
+        tempo.tempo_near(np.zeros(RATE), RATE, 60.0)
+
+
+def test_one_click_begins_once():
+    """A running variance may end a hair below 0: no root of it is taken."""
+    sound = np.zeros(20 * RATE)
+    sound[5000] = 1.0
+    onsets = tempo.onset_strength(sound, RATE)
+    assert np.isfinite(onsets.values).all()
+    assert onsets.times[onsets.values.argmax()] == pytest.approx(5000 / RATE, abs=0.06)
