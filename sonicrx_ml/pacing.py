@@ -165,7 +165,7 @@ class Home:
 
 
 class Colour:
-    """Notes outside the scale come where their asked share is more than a beat behind."""
+    """Notes outside the scale come where their asked share is half a beat behind."""
 
     def __init__(self, plans: Sequence[BarPlan]) -> None:
         self.share_BK, self.outside_BC = foreign_shares(plans)
@@ -173,13 +173,13 @@ class Colour:
     def allowed(self, state: State) -> Flags:
         outside = (state.recent_BC * self.outside_BC).sum(axis=1)
         due = of_bar(self.share_BK, state.bar) * state.recent_BC.sum(axis=1)
-        behind = (due > outside + GRID)[:, None]
+        behind = (due > outside + GRID / 2)[:, None]
         return ~(behind & state.pitch_V & ~self.outside_BC[:, state.class_V])
 
 
 def wishes_for(plans: Sequence[BarPlan]) -> list[Rule]:
     """The most urgent first."""
-    return [Crowd(plans), Pace(plans), Voices(plans), Height(plans), Home(plans), Colour(plans)]
+    return [Crowd(plans), Pace(plans), Voices(plans), Height(plans), Colour(plans), Home(plans)]
 
 
 def _laid(plans: Sequence[BarPlan], name: str) -> Floats:

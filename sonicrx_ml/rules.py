@@ -37,7 +37,7 @@ Flags = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 TOKENS_PER_BAR = 160  # a stream that fills a bar with more is made to go on to the next bar
-FADE = 0.9  # of what a bar counts for in `recent_BC`, a bar later
+FADE = 0.9  # of what a note counts for in `recent_BC`, a whole note later
 SILENT_BARS = 1  # bars in a row that may stay empty
 
 
@@ -61,10 +61,11 @@ class State:
         self.heard_BF = np.full((batch, len(FAMILIES)), -(2**30))
         """Bar in which each family last began a note."""
         self.recent_BC = np.zeros((batch, 12))
-        """Grid positions that each canonical pitch class has sounded; bars count for less and less
-        as they pass."""
+        """Grid positions that each canonical pitch class has sounded, fading as bars pass."""
         self.size_V = np.where(vocabulary.kind == METER, vocabulary.bar_sizes[vocabulary.value], 0)
-        self.reach_V = np.maximum(self.size_V, vocabulary.whole_notes[vocabulary.value])
+        whole_V = vocabulary.whole_notes[vocabulary.value]
+        self.reach_V = np.maximum(self.size_V, whole_V)
+        self.fade_V = FADE ** (self.size_V / np.maximum(whole_V, 1))
         self.size = np.zeros(batch, dtype=np.int64)
         """Grid positions of the bar."""
         self.covered = np.zeros(batch, dtype=np.int64)
@@ -90,6 +91,7 @@ class State:
         a bar or a whole note."""
         self.reach = np.zeros(batch, dtype=np.int64)
         """Grid positions of the longer of these."""
+        self.fade = np.ones(batch)
         self.phrase_spell = np.zeros(batch, dtype=np.int64)
         """Grid positions in which anything sounds then."""
         self.bar_notes = np.zeros(batch, dtype=np.int64)
@@ -120,7 +122,7 @@ class State:
         self.began_BF[rows, self.family[rows]] = self.now[rows]
         rows = np.flatnonzero(kind == DURATION)
         self.recent_BC[rows, self.pitch[rows] % 12] += value[rows]
-        self.recent_BC[new_bar] *= FADE
+        self.recent_BC[new_bar] *= self.fade[new_bar, None]
         self._account(ids, kind, value)
         self.kind = np.where(kind == PAD, self.kind, kind)
 
@@ -154,6 +156,7 @@ class State:
         self.covered = np.where(new_bar, np.maximum(self.covered - self.size, 0), self.covered)
         self.size = np.where(kind == METER, self.size_V[ids], self.size)
         self.reach = np.where(kind == METER, self.reach_V[ids], self.reach)
+        self.fade = np.where(kind == METER, self.fade_V[ids], self.fade)
         self.phrase_onsets += kind == POSITION
         self.onset_notes = np.where(new_bar | (kind == POSITION), 0, self.onset_notes)
         self.onset_notes += kind == PITCH
@@ -325,8 +328,8 @@ TRIADS = {"major": (0, 4, 7), "minor": (9, 0, 4)}
 
 
 class Scale:
-    """No more notes outside the scale than asked, over the latest bars: each waits until its share
-    is earned, and is no longer than what has been, or a beat.
+    """No more notes outside the scale than asked, over the latest bars: each waits until half
+    a beat of it is earned, and is no longer than what has been, or a beat.
 
     Where the chromaticism or the mode is open, every pitch may sound.
     """
@@ -339,7 +342,7 @@ class Scale:
         outside = (state.recent_BC * self.outside_BC).sum(axis=1)
         total = state.recent_BC.sum(axis=1)
         share = of_bar(self.share_BK, state.bar)
-        earned = outside + GRID <= share * (total + GRID)
+        earned = outside + GRID / 2 <= share * (total + GRID)
         foreign_BV = self.outside_BC[:, state.class_V] & state.pitch_V
         sounds_foreign = self.outside_BC[np.arange(len(earned)), state.pitch % 12]
         length_V = np.where(state.duration_V, state.value_V, GRID)

@@ -183,19 +183,20 @@ def in_tune(pitch_class, prefix, laid, n_bars):
     asked = laid.targets["chromaticism"][n_bars - 1]
     if np.isnan(asked) or pitch_class not in outside:
         return True
-    return within_share(GRID, asked, outside, prefix)
+    return within_share(GRID / 2, asked, outside, prefix, GRID)
 
 
-def within_share(length, asked, outside, prefix):
-    """Whether one more foreign note of a length keeps their share of the note time, a bar counting
-    for less with each that follows."""
-    bars = np.cumsum([name == "Bar_None" for name in prefix])
+def within_share(length, asked, outside, prefix, sounds=None):
+    """Whether one more foreign note of a length keeps their share of the note time, fading
+    with every whole note that passes."""
+    numerator, denominator = map(int, prefix[prefix.index("Bar_None") + 1].split("_")[1].split("/"))
+    bars = np.cumsum([name == "Bar_None" for name in prefix]) * numerator / denominator
     lengths = [(int(n.split("_")[1]) % 12,
                 positions_of(prefix[i + 1]) * rules.FADE ** (bars[-1] - bars[i]))
                for i, n in enumerate(prefix[:-1]) if n.startswith("Pitch")]  # fmt: skip
     foreign = sum(length for pc, length in lengths if pc in outside)
     total = sum(length for _, length in lengths)
-    return foreign + length <= asked * (total + length)
+    return foreign + length <= asked * (total + (sounds or length))
 
 
 def affordable(duration, prefix, laid, n_bars):
