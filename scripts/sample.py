@@ -1,11 +1,15 @@
-"""Compose: `python scripts/sample.py goal=anxiety duration_s=120 key=D tempo=[84,60] n=2`."""
+"""Compose: `python scripts/sample.py goal=anxiety duration_s=120 key=D tempo=[84,60] n=2`.
+
+On to a file: `given=theirs.mid duration_s=60` continues it, `given=theirs.mid 'fill=[9,16]'`
+composes bars anew.
+"""
 
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
 
-from sonicrx_ml import checkpoint, motifs, report
+from sonicrx_ml import checkpoint, given, motifs, prompted, prompting, report
 from sonicrx_ml.compose import check, compose, produce
 from sonicrx_ml.config import SampleConfig, entry
 from sonicrx_ml.fitting import ListeningPlan, prescribe_for
@@ -18,6 +22,8 @@ T = TypeVar("T", Prescription, Listener)
 
 @entry("sample", SampleConfig)
 def main(cfg: SampleConfig) -> None:
+    if cfg.given:
+        return compose_on(cfg)
     plan = personal(cfg)
     prescriptions = takes(cfg, plan)
     out, font = Path(cfg.out), Path(cfg.font) if cfg.font else None
@@ -36,6 +42,27 @@ def main(cfg: SampleConfig) -> None:
                 track = track.made_for(plan)
             folder = track.save(out / composition.prescription.label)
         print(report.summary(track.report))
+        print(f"track: {folder}")
+
+
+def compose_on(cfg: SampleConfig) -> None:
+    """Continue the given file, or fill bars of it."""
+    source, out = given.read(cfg.given or ""), Path(cfg.out)
+    first, last = cfg.fill or (0, 0)
+    if cfg.fill:
+        cfg.duration_s = max(given.seconds_of(source, first, last), CONTROLS["duration_s"].low)
+    font = Path(cfg.font) if cfg.font else None
+    prescriptions = takes(cfg, personal(cfg))
+    bundle = checkpoint.load(cfg.checkpoint)
+    check(out, cfg.engine, font)
+    for asked in prescriptions:
+        if cfg.fill:
+            made = prompting.filled(source, first, last, asked, bundle, cfg.sampling)
+        else:
+            made = prompting.continued(source, asked, bundle, cfg.sampling)
+        name = f"{Path(cfg.given or '').stem}-{made.composition.prescription.label}"
+        folder = prompted.save(made, source, bundle, cfg.sampling, out / name, cfg.engine, font)
+        print(prompted.summary(made, source))
         print(f"track: {folder}")
 
 

@@ -36,7 +36,7 @@ from sonicrx_ml.mastering import Mastering, master
 from sonicrx_ml.notes import Notes, write_midi
 from sonicrx_ml.plan import PHRASE, BarPlan, plan
 from sonicrx_ml.prescription import Prescription
-from sonicrx_ml.sampling import SamplingConfig, sample
+from sonicrx_ml.sampling import Choose, SamplingConfig, sample
 from sonicrx_ml.verdicts import Report
 
 TAIL_S = 3.0  # what rings on after the asked end, faded out
@@ -141,17 +141,23 @@ def compose(
     sampling = sampling or SamplingConfig()
     plans = [plan(prescription) for prescription in prescriptions]
 
-    def choose(index: int, first: int, takes: Sequence[Gridded]) -> int:
-        off = [_deviation(prescriptions[index], plans[index], first, grid) for grid in takes]
-        return int(np.argmin(off))
-
     seeds = [prescription.seed for prescription in prescriptions]
-    grids = sample(bundle, plans, seeds, sampling, choose)
+    grids = sample(bundle, plans, seeds, sampling, chooser(prescriptions, plans))
     return [
         Composition(prescription, laid, notes := perform(canonical.unsnap(grid), laid),
                     write_midi(notes))
         for prescription, laid, grid in zip(prescriptions, plans, grids, strict=True)
     ]  # fmt: skip
+
+
+def chooser(prescriptions: Sequence[Prescription], plans: Sequence[BarPlan]) -> Choose:
+    """Who chooses among takes: the judge, by the latest phrase, on its notes."""
+
+    def choose(index: int, first: int, takes: Sequence[Gridded]) -> int:
+        off = [_deviation(prescriptions[index], plans[index], first, grid) for grid in takes]
+        return int(np.argmin(off))
+
+    return choose
 
 
 def _deviation(prescription: Prescription, laid: BarPlan, first: int, grid: Gridded) -> float:
