@@ -17,6 +17,7 @@ from sonicrx_ml.goals import prescribe
 from sonicrx_ml.listener import Listener
 from sonicrx_ml.prescription import CONTROLS, Prescription
 
+ROOMY_S = 600.0  # a length that suits every goal; filled bars are then as long as they are
 T = TypeVar("T", Prescription, Listener)
 
 
@@ -50,7 +51,7 @@ def compose_on(cfg: SampleConfig) -> None:
     source, out = given.read(cfg.given or ""), Path(cfg.out)
     first, last = cfg.fill or (0, 0)
     if cfg.fill:
-        cfg.duration_s = max(given.seconds_of(source, first, last), CONTROLS["duration_s"].low)
+        cfg.duration_s = max(given.seconds_of(source, first, last), ROOMY_S)
     font = Path(cfg.font) if cfg.font else None
     prescriptions = takes(cfg, personal(cfg))
     bundle = checkpoint.load(cfg.checkpoint)
