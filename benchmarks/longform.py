@@ -100,7 +100,7 @@ def run_glide() -> None:
     """Root mean square of asked less realised tempo, on the notes and from the sound."""
     asked = Prescription.from_dict(
         {"duration_s": 600, "tempo": [90, 60], "strategy": "iso", "mode": "major", "seed": SEED,
-         "instruments": ["piano", "strings"]}
+         "instruments": ["piano", "strings"], "density": 1.2, "polyphony": 2}
     )  # fmt: skip
     bundle = checkpoint.load(HERE.parent / "checkpoints/small")
     (made,) = compose.compose([asked], bundle, SamplingConfig())
