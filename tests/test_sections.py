@@ -223,18 +223,3 @@ def test_a_plan_without_returns_has_the_rules_of_before(bundle):
     laid = [plan(Prescription(duration_s=20))]
     takes = sampling._Takes(bundle, laid, [1], PLAIN)
     assert len(takes.rules) == len(rules.rules_for(laid, bundle.vocabulary))
-
-
-def test_a_long_piece_stays_light(bundle):
-    """Where polyphony is open, no onset has more than six notes; asked, pacing sees to it."""
-    asked = Prescription.from_dict({"duration_s": 24, "tempo": 160, "instruments": ["piano"]})
-    sections_ = (Section("A", 0, 6), Section("B", 6, 5), Section("C", 11, 5))
-    laid = dataclasses.replace(plan(asked), sections=sections_)
-    most = {}
-    for form in (laid, plan(asked)):
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(rules, "TOKENS_PER_BAR", 40)
-            (grid,) = sampling.sample(bundle, [form], [1], PLAIN)
-        onsets = grid.bar * 48 + grid.position
-        most[len(form.sections)] = np.unique(onsets, return_counts=True)[1].max()
-    assert most[3] <= 6 < most[1]
