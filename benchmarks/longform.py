@@ -216,15 +216,9 @@ def draw(alike: Floats, laid: BarPlan) -> None:
     import matplotlib.pyplot as plt
     from PIL import Image
 
-    figure, axes = plt.subplots(figsize=(6.4, 6.4), dpi=100)
-    axes.imshow(
-        alike,
-        cmap="magma",
-        origin="lower",
-        vmin=np.quantile(alike, 0.02),
-        vmax=1.0,
-        interpolation="nearest",
-    )
+    figure, axes = plt.subplots(figsize=(7.2, 7.2), dpi=110)
+    low = np.quantile(alike, 0.6)  # what is more alike than most bars are is seen
+    axes.imshow(alike, cmap="magma", origin="lower", vmin=low, vmax=0.9)
     starts = [section.first for section in laid.sections]
     labels = [section.label for section in laid.sections]
     for start in starts[1:]:
@@ -237,7 +231,7 @@ def draw(alike: Floats, laid: BarPlan) -> None:
     drawn = io.BytesIO()
     figure.savefig(drawn)
     plt.close(figure)
-    Image.open(drawn).convert("RGB").quantize(24).save(PICTURE, optimize=True)
+    Image.open(drawn).convert("RGB").quantize(32).save(PICTURE, optimize=True)
 
 
 # ---------------------------------------------------------------- the study
