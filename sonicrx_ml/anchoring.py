@@ -37,7 +37,7 @@ TOKENS_PER_NOTE = 4
 
 
 def anchored(held: Sequence[Rule], plans: Sequence[BarPlan]) -> list[Rule]:
-    """The rules of `rules_for` (`Grammar` first), and the anchor where a plan has one."""
+    """The rules of `rules_for` (`Grammar` first), with the anchor where a plan has such bars."""
     if not any(plan.anchors or any(s.theme for s in plan.sections) for plan in plans):
         return list(held)
     return [held[0], Anchor(plans, held[1:])]

@@ -176,7 +176,7 @@ def compose(
     sampling = sampling or SamplingConfig()
     plans = [plan(prescription) for prescription in prescriptions]
     seeds = [prescription.seed for prescription in prescriptions]
-    grids = sample(bundle, plans, seeds, sampling, _chooser(prescriptions, plans))
+    grids = sample(bundle, plans, seeds, sampling, chooser(prescriptions, plans))
     return [
         _performed(prescription, laid, grid)
         for prescription, laid, grid in zip(prescriptions, plans, grids, strict=True)
@@ -191,24 +191,26 @@ def composing(
     Whoever closes the generator, or does not go on with it, stops the composing.
     """
     sampling, laid = sampling or SamplingConfig(), plan(prescription)
-    choose = _chooser([prescription], [laid])
+    choose = chooser([prescription], [laid])
     parts: list[Ids] = []
     for _, ids in stream(bundle, [laid], [prescription.seed], sampling, choose):
         parts.append(ids)
         yield Draft(prescription, laid, joined(parts, bundle.vocabulary))
 
 
-def _chooser(prescriptions: Sequence[Prescription], plans: Sequence[BarPlan]) -> Choose:
+def _performed(prescription: Prescription, laid: BarPlan, grid: Gridded) -> Composition:
+    notes = perform(canonical.unsnap(grid), laid)
+    return Composition(prescription, laid, notes, write_midi(notes))
+
+
+def chooser(prescriptions: Sequence[Prescription], plans: Sequence[BarPlan]) -> Choose:
+    """Who chooses among takes: the judge, by the latest phrase, on its notes."""
+
     def choose(index: int, first: int, takes: Sequence[Gridded]) -> int:
         off = [_deviation(prescriptions[index], plans[index], first, grid) for grid in takes]
         return int(np.argmin(off))
 
     return choose
-
-
-def _performed(prescription: Prescription, laid: BarPlan, grid: Gridded) -> Composition:
-    notes = perform(canonical.unsnap(grid), laid)
-    return Composition(prescription, laid, notes, write_midi(notes))
 
 
 def _deviation(prescription: Prescription, laid: BarPlan, first: int, grid: Gridded) -> float:

@@ -69,6 +69,10 @@ class SampleConfig(_Controls):  # type: ignore[misc, valid-type]
     """Date of a course's first day, for its calendar: 2026-12-01."""
     batch: int = 7
     """Tracks of a course composed side by side."""
+    given: str | None = None
+    """A MIDI file to compose on to: without `fill`, it is continued for `duration_s`."""
+    fill: list[int] | None = None
+    """First and last bar of the given file to compose anew, counted from 1."""
     checkpoint: str = "checkpoints/small"
     out: str = "tracks"
     engine: str = "auto"
@@ -76,6 +80,18 @@ class SampleConfig(_Controls):  # type: ignore[misc, valid-type]
     psychoacoustics: bool = False
     """Judge loudness in sone, sharpness, roughness and the like too: seconds a minute of sound."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+    def __post_init__(self) -> None:
+        if self.fill is None:
+            return
+        if self.given is None:
+            raise ValueError("fill without a file; legal is given=FILE.mid 'fill=[FIRST,LAST]'")
+        if len(self.fill) != 2:
+            raise ValueError(f"fill={self.fill}; legal is [FIRST,LAST], bars counted from 1")
+        named = [n for n in ("duration_s", "tempo", "final_silence_s", "breaths_per_min")
+                 if getattr(self, n) is not None]  # fmt: skip
+        if named:
+            raise ValueError(f"{named[0]} with fill: time is the file's; legal is without")
 
 
 @dataclass(kw_only=True)

@@ -364,10 +364,10 @@ def foreign_shares(plans: Sequence[BarPlan]) -> tuple[NDArray[np.float64], Flags
 
 
 class Cadence:
-    """The last bar is made of the tonic triad, where the mode is asked."""
+    """The last bar of a piece is made of the tonic triad, where the mode is asked."""
 
     def __init__(self, plans: Sequence[BarPlan]) -> None:
-        self.last = np.array([len(plan) - 1 for plan in plans])
+        self.last = np.array([len(plan) - plan.closes for plan in plans])
         self.triad_BC = np.ones((len(plans), 12), dtype=bool)
         for row, plan in enumerate(plans):
             if plan.mode is not None:

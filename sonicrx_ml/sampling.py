@@ -65,6 +65,16 @@ Choose: TypeAlias = Callable[[int, int, Sequence[Gridded]], int]
 on: all so far, or the latest `WINDOW`."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """Music that stands before a plan's first bar: the composer hears it and goes on."""
+
+    ids: Ids
+    """Tokens of whole bars, from `BOS` where it is the beginning of a piece."""
+    conditions_KA: Ints
+    """Of its bars."""
+
+
 # ---------------------------------------------------------------- from plans to streams
 
 
@@ -74,10 +84,11 @@ def sample(
     seeds: Sequence[Seed],
     config: SamplingConfig,
     choose: Choose | None = None,
+    given: Sequence[Given | None] = (),
 ) -> list[Gridded]:
     """Compose every plan in one batch; see `stream`."""
     parts: list[list[Ids]] = [[] for _ in plans]
-    for index, ids in stream(bundle, plans, seeds, config, choose):
+    for index, ids in stream(bundle, plans, seeds, config, choose, given):
         parts[index].append(ids)
     return [joined(part, bundle.vocabulary) for part in parts]
 
@@ -93,16 +104,21 @@ def stream(
     seeds: Sequence[Seed],
     config: SamplingConfig,
     choose: Choose | None = None,
+    given: Sequence[Given | None] = (),
 ) -> Iterator[tuple[int, Ids]]:
     """The next bars of a plan, by the plan's number, until every piece has ended.
 
     Each plan is composed by `config.best_of` takes, all in one batch. At the end of each phrase of
     `PHRASE` bars the takes of a plan wait for each other, `choose` says which goes on, and the
-    others become copies of it. Take t of plan i depends on the plan, seed i and t alone.
+    others become copies of it. Take t of plan i depends on the plan, seed i, t and what is `given`
+    before it alone; what is given is not part of what comes out.
     """
     if config.best_of > 1 and choose is None:
         raise ValueError(f"best_of {config.best_of} needs somebody to choose; legal is 1")
     takes = _Takes(bundle, plans, seeds, config)
+    for index, before in enumerate(given):
+        if before is not None:
+            takes.hear(index, before)
     while takes.step():
         for index in takes.arrived():
             rows = takes.rows(index)
@@ -145,6 +161,12 @@ class _Takes:
         self.settled = [0] * len(plans)
         """Number of phrases."""
         self.open = set(range(len(plans)))
+
+    def hear(self, index: int, given: Given) -> None:
+        """Have all takes of a plan, before their first token, go on from what is given."""
+        rows = np.array(self.rows(index))
+        self.network.hear(rows, given.ids[:-1], self.vocabulary.kind, given.conditions_KA)
+        self.ids[rows] = int(given.ids[-1])
 
     @property
     def ended(self) -> Flags:
@@ -269,6 +291,20 @@ class _Network:
         logits_BV = np.zeros((len(kept), found_BV.shape[1]), np.float32)
         logits_BV[kept] = free + self.guidance * (told - free) if self.copies == 2 else told
         return logits_BV
+
+    def hear(self, rows: Ints, ids: Ids, kind_V: Ints, conditions_KA: Ints) -> None:
+        """Let streams take in tokens of bars that have conditions of their own."""
+        told_LKD = self.decoder.inject(conditions_KA[None])[:, 0]
+        free_LKD = self.decoder.inject(np.full_like(conditions_KA, FREE)[None])[:, 0]
+        size = len(self.cache.length_B) // self.copies
+        live = np.zeros(size * self.copies, dtype=bool)
+        injected_LBD = np.zeros((len(told_LKD), len(live), told_LKD.shape[2]), np.float32)
+        bars = (np.cumsum(kind_V[ids] == BAR) - 1).clip(0)
+        for token, bar in zip(ids.tolist(), bars.tolist(), strict=True):
+            for twin, source in enumerate((told_LKD, free_LKD)[: self.copies]):
+                at = self.place_B[rows] + twin * size
+                live[at], injected_LBD[:, at] = True, source[:, None, bar]
+            self.decoder.step(np.full(len(live), token), injected_LBD, self.cache, live)
 
     def copy(self, source: int, targets: Ints) -> None:
         """Streams `targets` become what stream `source` is; they are of the same plan."""

@@ -116,3 +116,16 @@ def test_a_plain_config_is_plain():
     cfg = compose("train", "data=corpus")
     assert type(cfg.data.source_weights) is dict
     assert not OmegaConf.is_config(cfg.model)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"fill": [1, 2]}, "fill without a file; legal is given=FILE.mid"),
+        ({"given": "x.mid", "fill": [3]}, r"fill=\[3\]; legal is \[FIRST,LAST\]"),
+        ({"given": "x.mid", "fill": [1, 2], "tempo": 80}, "tempo with fill: time is the file's"),
+    ],
+)
+def test_filling_is_refused_where_it_cannot_be(values, message):
+    with pytest.raises(ValueError, match=message):
+        SampleConfig(**values)

@@ -203,7 +203,7 @@ def test_a_returning_section_takes_up_its_melody(bundle, asked, takes):
 
 
 def test_a_section_comes_to_rest_before_the_next(bundle):
-    """Nothing begins on its last beat, and what begins late is of the tonic triad."""
+    """In its last bar nothing begins on the last beat, and what begins late is of the tonic."""
     asked = Prescription.from_dict({"duration_s": 24, "tempo": 160, "mode": "major"})
     laid = dataclasses.replace(
         plan(asked), sections=(Section("A", 0, 6), Section("B", 6, 5), Section("C", 11, 5))
