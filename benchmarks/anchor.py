@@ -33,7 +33,7 @@ from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.plan import BarPlan, plan
 from sonicrx_ml.prescription import METERS, MODES, TONICS, Prescription
 from sonicrx_ml.sampling import SamplingConfig
-from sonicrx_ml.statistics import bootstrap, ratio
+from sonicrx_ml.statistics import Estimate, bootstrap, ratio
 from sonicrx_ml.tokens import BAR, DURATION, PITCH, POSITION, PROGRAM, Ids, Vocabulary, decode
 
 HERE = Path(__file__).parent
@@ -179,6 +179,33 @@ def measure(bundle: Bundle, seconds: float, listeners: int) -> dict[str, Any]:
     }
 
 
+def difference(found: dict[str, Any], control: str, rows: Sequence[int]) -> Estimate:
+    """Nats a note inside less those outside, over some tracks."""
+    sums = (found["nats"][f"{control}{part}"] for part in ("inside", "outside"))
+    pairs = np.hstack([np.array(part)[:, :2] for part in sums])[list(rows)]
+    return bootstrap(pairs, _less)
+
+
+def _less(weights: Floats, values: Floats) -> Floats:
+    inside, notes_inside, outside, notes_outside = (weights @ values).T
+    return inside / notes_inside - outside / notes_outside
+
+
+def differences(found: dict[str, Any]) -> list[str]:
+    """Of all tracks, of those in the motif's own meter, and of the others."""
+    own = [asked[1] == asked[5] for asked in found["tracks asked"]]
+    groups = {
+        "all": list(range(len(own))),
+        "in the motif's meter": [i for i, same in enumerate(own) if same],
+        "in another meter": [i for i, same in enumerate(own) if not same],
+    }
+    return [
+        f"| {name} | {len(rows)} | {difference(found, '', rows)} | "
+        f"{difference(found, 'control ', rows)} |"
+        for name, rows in groups.items()
+    ]
+
+
 def page(found: dict[str, Any]) -> str:
     n, rows = found["tracks"], []
     pairs = [
@@ -218,6 +245,12 @@ def page(found: dict[str, Any]) -> str:
             "| bars | nats a note | nats a token | notes |",
             "|---|---|---|---|",
             *lines,
+            "",
+            "Inside less outside, nats a note; *control* are the same bars without an anchor.",
+            "",
+            "| tracks | of them | with the anchor | control |",
+            "|---|---|---|---|",
+            *differences(found),
             "",
             f"Asked attributes met: {np.mean(found['score']):.3f} with the anchor among them,",
             f"{np.mean(found['score without']):.3f} without.",

@@ -40,7 +40,7 @@ BREATHING: tuple[tuple[str, float, dict[str, Any]], ...] = (
 )
 TEMPO: tuple[tuple[str, float, dict[str, Any]], ...] = (
     ("anxiety", 120, {"strategy": "iso", "tempo": [66, 60]}),
-    ("anxiety", 200, {"strategy": "iso", "tempo": [72, 60]}),
+    ("anxiety", 90, {"strategy": "iso", "tempo": [66, 60]}),
     ("anxiety", 60, {"strategy": "direct"}),
     ("anxiety", 60, {"strategy": "iso"}),
     ("pain", 90, {}),

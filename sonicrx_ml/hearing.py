@@ -80,13 +80,19 @@ def startle(weighted: Weighted) -> float:
     as 10 LU below the integrated loudness, as in its gate, and the silence before the first sound
     as the integrated loudness: music may begin. 0 for silence.
     """
+    return max(0.0, float(rises(weighted).max(initial=0.0)))
+
+
+def rises(weighted: Weighted) -> Floats:
+    """The same at every window of 400 ms, one per `FINE_STEP_S`; empty for silence."""
     integrated = weighted.integrated
     if not np.isfinite(integrated):
-        return 0.0
+        return np.zeros(0)
     level = weighted.levels(MOMENTARY_S, FINE_STEP_S).values
     level = np.maximum(level, integrated + INTEGRATED_GATE)
     memory, span = round(MEMORY_S / FINE_STEP_S), round((MEMORY_S - RISE_S) / FINE_STEP_S)
     padded = np.concatenate([np.full(memory, integrated), level])
     loudest = ndimage.maximum_filter1d(padded, span)
     before = loudest[span // 2 : span // 2 + len(level)]
-    return max(0.0, float((level - before).max()))
+    found: Floats = level - before
+    return found

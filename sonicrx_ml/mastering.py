@@ -1,9 +1,10 @@
 """A rendered sound made ready to hear: no DC, the asked loudness, peaks under a ceiling, soft ends.
 
-The order is DC block, cut, level ride, breathing, fades, gain, limiter; loudness is measured last,
-on what will be heard. The ride is a slow hand on the fader: where more instruments join, or notes
-thicken, music grows louder than its dynamics ask, and is turned down to them. Breathing adds to the
-loudness what it lacks of the swell that is asked for.
+The order is DC block, cut, level ride, breathing, fades, softening, gain, limiter; loudness is
+measured last, on what will be heard. The ride is a slow hand on the fader: where more instruments
+join, or notes thicken, music grows louder than its dynamics ask, and is turned down to them.
+Breathing adds to the loudness what it lacks of the swell that is asked for. Softening turns down,
+for under a second, what would rise so suddenly that it may startle (`hearing.startle`).
 The limiter looks ahead and only turns down around peaks over the ceiling; calm music at -23 LUFS
 does not reach it. `Mastering` says what was done, `limited_db` 0 meaning a plain gain.
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, signal
 
 from sonicrx_ml.acoustics import (
+    FINE_STEP_S,
     MOMENTARY_S,
     PART_S,
     SHORT_TERM_S,
@@ -32,6 +34,7 @@ from sonicrx_ml.acoustics import (
 )
 from sonicrx_ml.audio import Sound
 from sonicrx_ml.breathing import Breath
+from sonicrx_ml.hearing import RISE_LIMIT, rises
 from sonicrx_ml.peaks import PEAK_BLOCK, peak_bounds, peaks_between, true_peak
 from sonicrx_ml.pulse import HARMONICS, audible_level, harmonics
 
@@ -46,6 +49,8 @@ ROUNDS = 8  # of gain against limiter and gates
 SILENT_PEAK = 1e-5  # -100 dBFS
 RIDE_DB = 10.0  # the most that the ride turns up or down
 BREATH_DB = 12.0  # the most that breathing turns up or down
+SUDDEN = RISE_LIMIT - 0.3  # LU: a little under the limit, which later steps may come back to
+SOFTEN_ROUNDS = 12
 BREATH_ROUNDS = 6  # of measuring, since what is soft counts as a rest
 RIDE_GATE = -25.0  # LU re the whole: softer moments are rests, over which the ride holds
 
@@ -63,6 +68,8 @@ class Mastering:
     """Range of the level ride; 0 where there was none."""
     breathed_db: float
     """Range of the gain that makes the loudness breathe; 0 where it need not."""
+    softened_db: float
+    """The most that a sudden rise was turned down; 0 where none was."""
     limited_db: float
     """Largest gain reduction by the limiter; 0 when it had nothing to do."""
     ceiling_dbtp: float
@@ -99,6 +106,7 @@ def master(
     ridden_db = 0.0 if dynamics is None else ride(sound.samples, rate, dynamics)[1]
     breathed_db = 0.0 if breath is None else breathe(sound.samples, rate, breath)[1]
     _fade(sound.samples, rate, fade_in_s, fade_out_s)
+    softened_db = soften(sound.samples, rate)[1]
     samples, gain_db, limited_db = _level(sound.samples, rate, target_lufs, ceiling_dbtp)
     mastered = replace(sound, samples=samples)
     record = Mastering(
@@ -107,6 +115,7 @@ def master(
         gain_db=gain_db,
         ridden_db=ridden_db,
         breathed_db=breathed_db,
+        softened_db=softened_db,
         limited_db=limited_db,
         ceiling_dbtp=ceiling_dbtp,
         true_peak_dbtp=true_peak(samples, rate),
@@ -188,6 +197,31 @@ def breathe(samples: Samples, rate: int, breath: Breath) -> tuple[Samples, float
     curve = np.clip(harmonics(breath.count(times)) @ gain, -BREATH_DB, BREATH_DB)
     _fade_to(samples, rate, times, curve)
     return samples, float(np.ptp(curve))
+
+
+def soften(samples: Samples, rate: int) -> tuple[Samples, float]:
+    """Turn down what rises by more than `SUDDEN` LU in 400 ms, in place; the most it was (dB).
+
+    Windows that rise too much are turned down by what is too much, which is smoothed so that nobody
+    hears a step, and measured again, since windows overlap.
+    """
+    weighted = k_weighted(samples, rate)
+    width = round(MOMENTARY_S / FINE_STEP_S)
+    hann = signal.get_window("hann", width + 1, fftbins=False)
+    gain = np.zeros(len(weighted.energy))
+    for _ in range(SOFTEN_ROUNDS):
+        turned = replace(weighted, energy=weighted.energy * 10 ** (gain / 10))
+        excess = np.maximum(rises(turned) - SUDDEN, 0.0)
+        if not excess.any():
+            break
+        over = np.zeros(len(gain))  # of each bin, the most that a window it is in has too much
+        over[: len(excess)] = excess
+        over = ndimage.maximum_filter1d(over, 2 * width, origin=width - 1)
+        gain -= np.convolve(over, hann / hann.sum(), mode="same")
+    if gain.any():
+        times = (weighted.edges[:-1] + weighted.edges[1:]) / 2 / rate
+        _fade_to(samples, rate, times, gain)
+    return samples, float(abs(gain.min(initial=0.0)))
 
 
 def _fade_to(samples: Samples, rate: int, times: Floats, gain_db: Floats) -> None:

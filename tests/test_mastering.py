@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from sonicrx_ml import hearing
 from sonicrx_ml.acoustics import (
     Curve,
     integrated_loudness,
@@ -15,12 +16,14 @@ from sonicrx_ml.audio import Sound
 from sonicrx_ml.mastering import (
     CEILING_MARGIN_DB,
     RIDE_DB,
+    SUDDEN,
     Mastering,
     block_dc,
     fades,
     limit,
     master,
     ride,
+    soften,
 )
 from sonicrx_ml.peaks import PEAK_BLOCK, peaks_between, true_peak
 
@@ -196,3 +199,37 @@ def test_riding_is_in_the_record():
     _, record = master(sound(stepped()), dynamics=flat)
     assert 7.0 < record.ridden_db < 9.0
     assert master(sound(stepped()))[1].ridden_db == 0.0
+
+
+# ---------------------------------------------------------------- softening
+
+
+def jumping(jump_db, rate=8_000):
+    """Noise of 12 s that grows louder by so much at 5 s, and for .3 s at 10 s by as much again."""
+    seconds = np.arange(12 * rate) / rate
+    noise = np.random.default_rng(3).normal(scale=0.01, size=(2, len(seconds)))
+    step = jump_db * (seconds > 5) + jump_db * ((seconds > 10) & (seconds < 10.3))
+    return (noise * 10 ** (step / 20)).astype(np.float32), rate
+
+
+@pytest.mark.parametrize("jump_db", [7, 10, 14])
+def test_what_would_startle_is_turned_down_to_the_limit(jump_db):
+    samples, rate = jumping(jump_db)
+    before = hearing.startle(k_weighted(samples, rate))
+    assert before > hearing.RISE_LIMIT
+    softened, most = soften(samples.copy(), rate)
+    assert hearing.startle(k_weighted(softened, rate)) <= SUDDEN + 0.05
+    assert before - SUDDEN <= most <= before - SUDDEN + 3
+    far = slice(7 * rate, 9 * rate)  # two seconds after the rise it is as loud as before
+    assert softened[:, far] == pytest.approx(samples[:, far], rel=1e-6)
+
+
+def test_what_does_not_startle_is_left_alone():
+    samples, rate = jumping(4)
+    softened, most = soften(samples.copy(), rate)
+    assert most == 0.0
+    assert (softened == samples).all()
+
+
+def test_silence_is_not_softened():
+    assert soften(np.zeros((2, 8_000), dtype=np.float32), 8_000)[1] == 0.0
