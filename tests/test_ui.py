@@ -21,10 +21,11 @@ from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import CONTROLS, Prescription
 from sonicrx_ml.report import WORDING
 from sonicrx_ml.screening import items
-from sonicrx_ml.ui import ClinicianPage, serve
+from sonicrx_ml.ui import serve
 from sonicrx_ml.ui.asking import Asking
 from sonicrx_ml.ui.jobs import Job, Worker, remaining
 from sonicrx_ml.ui.making import time_to_make
+from sonicrx_ml.ui.page import ClinicianPage
 from sonicrx_ml.ui.takes import Take, export, instrument_sound, marks
 from sonicrx_ml.ui.widgets import PART_BYTES, Sender
 from sonicrx_ml.ui.words import check_html, describe
