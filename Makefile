@@ -16,7 +16,7 @@ unexport VIRTUAL_ENV
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install sample notebook app picture test smoke lint types contracts unit format pins clean
+.PHONY: help install sample notebook app picture test smoke lint types contracts unit page format pins clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ contracts: install  ## Check which module may import which
 
 unit: install  ## Run the tests that are not slow
 	$(BIN)/pytest -q -n 2 -m "not slow"
+
+page: install  ## Drive the clinician's page in Chromium (minutes)
+	$(BIN)/pytest -q -m browser
 
 format: install  ## Format the code and repair what lint can
 	$(BIN)/ruff check --fix .

@@ -29,6 +29,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
 ]
 
@@ -229,7 +230,6 @@ def test_without_the_token_there_is_no_page(served):
                 pass
 
 
-@pytest.mark.slow
 def test_a_curve_is_drawn_and_what_is_illegal_is_refused(page):
     tempo = page.locator("[data-field=tempo]")
     first = tempo.get_by_role("slider").first
@@ -269,7 +269,6 @@ def test_a_curve_is_drawn_and_what_is_illegal_is_refused(page):
     expect(asked(page)).to_be_visible()
 
 
-@pytest.mark.slow
 def test_an_instrument_is_heard_a_listener_screened_a_manifest_restored(page, served, tmp_path):
     with page.expect_console_message(lambda m: m.text == "heard"):
         page.evaluate(
@@ -325,7 +324,6 @@ def test_an_instrument_is_heard_a_listener_screened_a_manifest_restored(page, se
     assert violations(page) == []
 
 
-@pytest.mark.slow
 def test_cancelled_half_way_and_loaded_anew_nothing_is_lost(page, browser, served):
     page.get_by_role("combobox", name="Goal", exact=True).select_option("grief")
     enter(page, "Length", "1.5")
@@ -361,7 +359,6 @@ def test_cancelled_half_way_and_loaded_anew_nothing_is_lost(page, browser, serve
     other.context.close()
 
 
-@pytest.mark.slow
 def test_it_is_used_with_the_keyboard_alone(page):
     def tab_to(target: Locator) -> None:
         for _ in range(250):
@@ -403,7 +400,6 @@ def test_it_is_used_with_the_keyboard_alone(page):
     assert download.value.suggested_filename.endswith(".zip")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("colours", "width"), [("dark", 1280), ("light", 768), ("light", 640)], ids=str
 )

@@ -50,3 +50,18 @@ def test_the_clinician_s_notebook_hides_its_code():
               if cell.cell_type == "code"]  # fmt: skip
     assert hidden
     assert all(hidden)
+
+
+@pytest.mark.slow
+def test_the_training_notebook_prepares_trains_draws_and_samples(tmp_path, monkeypatch):
+    monkeypatch.setenv("SONICRX_TRAINING", str(tmp_path / "run"))
+    monkeypatch.setenv("SONICRX_STEPS", "6")
+    monkeypatch.delenv("CI", raising=False)
+    notebook = executed(FOLDER / "training.ipynb", tmp_path, 300)
+    kinds = [kind for cell in notebook.cells for output in cell.get("outputs", [])
+             for kind in output.get("data", {})]  # fmt: skip
+    assert {"text/markdown", "image/png", "image/svg+xml"} <= set(kinds)
+    assert (tmp_path / "run" / "tiny" / "bundle" / "model.safetensors").is_file()
+    said = "".join(output.get("text", "") for cell in notebook.cells
+                   for output in cell.get("outputs", []))  # fmt: skip
+    assert "asked attributes met" in said

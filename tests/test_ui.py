@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from sonicrx_ml import audio, claims, rules
+from sonicrx_ml import audio, claims, course, rules
+from sonicrx_ml.course import Shape
 from sonicrx_ml.fitting import prescribe_for
 from sonicrx_ml.goals import evidence, goal_names, prescribe
 from sonicrx_ml.journal import Journal
@@ -21,10 +22,11 @@ from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import CONTROLS, Prescription
 from sonicrx_ml.report import WORDING
 from sonicrx_ml.screening import items
-from sonicrx_ml.ui import ClinicianPage, serve
+from sonicrx_ml.ui import serve
 from sonicrx_ml.ui.asking import Asking
 from sonicrx_ml.ui.jobs import Job, Worker, remaining
 from sonicrx_ml.ui.making import time_to_make
+from sonicrx_ml.ui.page import ClinicianPage
 from sonicrx_ml.ui.takes import Take, export, instrument_sound, marks
 from sonicrx_ml.ui.widgets import PART_BYTES, Sender
 from sonicrx_ml.ui.words import check_html, describe
@@ -567,6 +569,60 @@ def test_a_session_needs_a_listener_and_a_track(page):
     assert "a listener's pseudonym and a track that is kept" in page.logbook.actions.text
     page.logbook.save()
     assert not page.logbook.folder.exists()
+
+
+# ---------------------------------------------------------------- course
+
+
+def test_a_course_is_planned_made_stopped_gone_on_with_heard_and_exported(page, monkeypatch):
+    short = Shape(name="two", title="Two days", weeks=1, days=(1, 3), hold=0.0, rest=0.0,
+                  reason="a test", strength="E")  # fmt: skip
+    monkeypatch.setattr(course, "shapes", lambda: {"two": short})
+    panel = page.courses
+    page.ask(minutes=0.2, best_of="1", instruments=["piano"])
+    panel._changed("shape", "two")
+    panel.plan()
+    assert "day 1" in panel.calendar.value
+    assert panel.calendar.value.count("planned") == 2
+    assert panel.actions.enabled == ["plan", "make"]
+
+    stepped = panel._stepped
+    panel._stepped = lambda *step: (stepped(*step), panel.cancel())
+    panel.make()
+    wait(page)
+    assert list(panel.made) == [1]
+    assert "the days that are made stay" in panel.actions.text
+    first = (panel.made[1].folder / "track.mid").stat().st_mtime_ns
+
+    panel._stepped = stepped
+    panel.make()
+    wait(page)
+    assert panel.actions.alarm == ""
+    assert sorted(panel.made) == [1, 3]
+    assert (panel.made[1].folder / "track.mid").stat().st_mtime_ns == first
+    assert panel.calendar.value.count("✓ made") == 2
+    panel.day.changed("day", "3")
+    assert panel.player.name == "Day 3"
+    sound = panel.player.find(panel.player.sound)
+    assert audio.load(sound)[0].shape[1] / 48_000 == pytest.approx(15, abs=0.2)
+    assert panel.player.find("day/9/x.mp3") is None
+    panel.export()
+    wait(page)
+    archive = zipfile.ZipFile(page._file(page.keeper.download))
+    names = {name.split("/", 1)[1] for name in archive.namelist()}
+    assert {"calendar.html", "course.json", "day-01/track.flac", "day-03/label.html"} <= names
+    assert not [name for name in names if "/." in f"/{name}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"), [("starts", "soon", "soon"), ("shape", "x", "legal are")]
+)
+def test_a_course_that_cannot_be_is_refused_in_a_sentence(page, name, value, said):
+    page.courses._changed(name, value)
+    page.courses.make()
+    assert said in page.courses.calendar.value
+    assert "role='alert'" in page.courses.calendar.value
+    assert page.courses.job is None
 
 
 # ---------------------------------------------------------------- served

@@ -1,8 +1,4 @@
-"""The clinician's notebook, and the same as a web page (`python -m sonicrx_ml.ui.serve`).
+"""The clinician's notebook (`page`), and the same as a web page (`serve`).
 
 The group `notebook` provides what it needs.
 """
-
-from sonicrx_ml.ui.page import ClinicianPage
-
-__all__ = ["ClinicianPage"]

@@ -15,6 +15,8 @@ from typing import Any
 
 from sonicrx_ml import motifs
 from sonicrx_ml.anchor import Motif
+from sonicrx_ml.course import Course
+from sonicrx_ml.course import plan as plan_course
 from sonicrx_ml.curve import Curve
 from sonicrx_ml.fitting import ListeningPlan, prescribe_for
 from sonicrx_ml.goals import evidence, goal_names, prescribe
@@ -141,6 +143,15 @@ class Asking:
             return prescribe(self.goal, length, **given), None
         plan = prescribe_for(listener, self.goal, length, override=override, **given)
         return plan.prescription, plan
+
+    def course(self, shape: str) -> Course:
+        """The same as a course. Raises `ValueError`, `ScreenError`."""
+        given, listener = self.controls(), self.listener()
+        if self.goal == OWN_GOAL:
+            raise ValueError("a course of a goal of your own; legal is a goal of the list")
+        length = given.pop("duration_s", None)
+        override = self.person.get("override")
+        return plan_course(shape, self.goal, length, listener=listener, override=override, **given)
 
     def sampling(self) -> SamplingConfig:
         return SamplingConfig(best_of=self.best_of)

@@ -19,13 +19,16 @@ import ipywidgets as widgets
 
 from sonicrx_ml import checkpoint
 from sonicrx_ml.checkpoint import Bundle
+from sonicrx_ml.course import Course
 from sonicrx_ml.drawing import FIGURE_STYLE
 from sonicrx_ml.fitting import ListeningPlan
 from sonicrx_ml.goals import evidence
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.report import WORDING
+from sonicrx_ml.sampling import SamplingConfig
 from sonicrx_ml.ui import asking, fields, words
 from sonicrx_ml.ui.asking import Asking
+from sonicrx_ml.ui.courses import CoursePanel
 from sonicrx_ml.ui.fields import OWN_GOAL
 from sonicrx_ml.ui.jobs import Job, Worker
 from sonicrx_ml.ui.logbook import Logbook
@@ -88,6 +91,7 @@ class ClinicianPage(widgets.VBox):
         self.formats.values = {"formats": ["flac"]}
         self.export = Actions([("export", "Export as one zip", "primary")])
         self.logbook = Logbook(journals)
+        self.courses = CoursePanel(self.worker, lambda: self.bundle, self._course, self._download)
 
     def _layout(self) -> list[widgets.Widget]:
         left = widgets.VBox([
@@ -100,6 +104,7 @@ class ClinicianPage(widgets.VBox):
             _heading("5 Check"), self.check, self.report, self.whole,
             _heading("6 Export"), self.formats, self.export,
             _heading("7 Session log"), self.logbook,
+            _heading("8 Course"), self.courses,
         ])  # fmt: skip
         columns = widgets.Box([left, right])
         columns.add_class("sonicrx-columns")
@@ -446,6 +451,12 @@ class ClinicianPage(widgets.VBox):
             except (ValueError, OSError):
                 return None
         return next((t.folder / "preview.mp3" for t in self.takes if t.sound == name), None)
+
+    # ------------------------------------------------------------ course
+
+    def _course(self, shape: str) -> tuple[Course, SamplingConfig, Path]:
+        """What is asked now as a course; see `courses.Planned`."""
+        return self.state.course(shape), self.state.sampling(), self.folder / "courses"
 
     # ------------------------------------------------------------ session log
 

@@ -87,6 +87,7 @@ def marks(prescription: Prescription, laid: BarPlan) -> list[tuple[float, str]]:
     music = prescription.music_s
     found = [(0.0, "start")]
     found += [(music * at, name) for at, name in _turns(prescription)]
+    found += [(float(laid.seconds[s.first]), f"section {s.label}") for s in laid.sections[1:]]
     for number, place in enumerate(laid.anchors, 1):
         found.append((float(laid.tempo.seconds(place.onset[:1])[0]), f"anchor {number}"))
     if prescription.final_silence_s:
