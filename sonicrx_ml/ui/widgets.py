@@ -121,7 +121,7 @@ class Actions(Sender):
 
     def __init__(self, buttons: list[tuple[str, str, str]], **traits: Any) -> None:
         super().__init__(buttons=[list(button) for button in buttons], **traits)
-        self.on: dict[str, Callable[[], None]] = {}
+        self.on: dict[str, Callable[[], object]] = {}
         self.observe(lambda change: self.set_trait("heard", change["new"]), "pressed")
 
     def told(self, message: Mapping[str, Any], _: list[bytes]) -> None:
