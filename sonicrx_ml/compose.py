@@ -96,8 +96,12 @@ class Track:
         return self.composition.plan.form
 
     def made_for(self, plan: ListeningPlan) -> Track:
-        """The same as the track of a listener: told on its pages, recorded in its manifest."""
-        return replace(self, listening=plan, manifest={**self.manifest, "listener": plan.record()})
+        """The same as the track of a listener: told on its pages, recorded in its manifest.
+
+        The manifest then has no prescription, which tells of the person; its own file does.
+        """
+        kept = {name: value for name, value in self.manifest.items() if name != "prescription"}
+        return replace(self, listening=plan, manifest={**kept, "listener": plan.record()})
 
     def in_course(self, name: str, day: int, last: int) -> Track:
         """The same as the track of a day of a course: told on its label, in its manifest."""

@@ -26,7 +26,7 @@ MEASURES = {
     if function.__module__ == module.__name__
     and not name.startswith("_")
     and list(inspect.signature(function).parameters)[:2] == ["samples", "rate"]
-    and name != "checked"
+    and name not in ("checked", "mono_of")
 }
 ON_PEAKS = (
     tonality.chroma,

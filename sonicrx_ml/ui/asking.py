@@ -168,7 +168,9 @@ class Asking:
             raise ValueError("no manifest; legal is manifest.json or prescription.json")
         asked = values.get("prescription", values)
         if not isinstance(asked, dict) or "duration_s" not in asked:
-            raise ValueError("no prescription in it; legal is manifest.json or prescription.json")
+            raise ValueError(
+                "no prescription in it, as in a listener's manifest; legal is its prescription.json"
+            )
         found = Prescription.from_dict(asked)
         self._take(found)
         best_of = (values.get("sampling") or {}).get("best_of")
