@@ -60,7 +60,7 @@ def files(draw):
         drawn = draw(st.lists(columns, min_size=4, max_size=12))
         tracks.append((program, drums, list({(n[0], n[2]): n for n in drawn}.values())))
     tracks.append((0, False, [(i * bar, bar // 2, 60, 80) for i in range(bars)]))
-    tempos = ((0, draw(st.floats(50, 150))), (draw(st.integers(1, bars * bar)), 100.0))
+    tempos = ((0, draw(st.floats(65, 150))), (draw(st.integers(1, bars * bar)), 100.0))
     return file_of(tracks, ticks=ticks, meter=meter, tempos=tempos)
 
 
