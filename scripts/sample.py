@@ -36,8 +36,6 @@ def main(cfg: SampleConfig) -> None:
     who = motifs.profile(cfg.listener) if cfg.listener else None
     if who is None and (cfg.override is not None or cfg.step_percent is not None):
         raise ValueError("override and step_percent need a listener; legal is listener=FILE")
-    if cfg.fill and not cfg.given:
-        raise ValueError("fill needs a file; legal is given=FILE.mid")
     if cfg.course:
         make_course(cfg, who)
     elif cfg.given:
@@ -93,16 +91,18 @@ def compose_on(cfg: SampleConfig, who: Listener | None) -> None:
     if cfg.fill:
         cfg.duration_s = max(given.seconds_of(source, first, last), ROOMY_S)
     font = Path(cfg.font) if cfg.font else None
-    _, prescriptions = takes(cfg, who)
+    plan, prescriptions = takes(cfg, who)
     bundle = checkpoint.load(cfg.checkpoint)
     check(out, cfg.engine, font)
+    if plan:
+        print(plan.summary())
     for asked in prescriptions:
         if cfg.fill:
             made = prompting.filled(source, first, last, asked, bundle, cfg.sampling)
         else:
             made = prompting.continued(source, asked, bundle, cfg.sampling)
-        name = f"{Path(cfg.given or '').stem}-{made.composition.prescription.label}"
-        folder = prompted.save(made, source, bundle, cfg.sampling, out / name, cfg.engine, font)
+        folder = out / prompted.label(made, source)
+        prompted.save(made, source, bundle, cfg.sampling, folder, cfg.engine, font, plan)
         print(prompted.summary(made, source))
         print(f"track: {folder}")
 

@@ -14,8 +14,6 @@ from sonicrx_ml.goals import prescribe
 from sonicrx_ml.listener import Listener
 from sonicrx_ml.prescription import Prescription
 
-NONE = "none"
-
 
 def controls(given: Mapping[str, Any]) -> dict[str, Any]:
     """Controls that were given; an anchor is read from its file, or is "none" for none at all."""

@@ -98,9 +98,11 @@ class Track:
     def made_for(self, plan: ListeningPlan) -> Track:
         """The same as the track of a listener: told on its pages, recorded in its manifest.
 
-        The manifest then has no prescription, which tells of the person; its own file does.
+        The manifest then has no prescription and no level, which tell of the person; the
+        prescription's own file does.
         """
-        kept = {name: value for name, value in self.manifest.items() if name != "prescription"}
+        personal = ("prescription", "playback_db_spl")
+        kept = {name: value for name, value in self.manifest.items() if name not in personal}
         return replace(self, listening=plan, manifest={**kept, "listener": plan.record()})
 
     def in_course(self, name: str, day: int, last: int) -> Track:

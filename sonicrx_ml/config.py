@@ -82,6 +82,10 @@ class SampleConfig(_Controls):  # type: ignore[misc, valid-type]
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
     def __post_init__(self) -> None:
+        if self.course and self.given is not None:
+            raise ValueError("course with given; legal is one of them")
+        if self.psychoacoustics and (self.course or self.given is not None):
+            raise ValueError("psychoacoustics with course or given; legal is with neither")
         if self.fill is None:
             return
         if self.given is None:

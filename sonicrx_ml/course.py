@@ -1,9 +1,9 @@
 """A course: one prescription for each day of listening, planned and not yet composed.
 
 The first day is what is prescribed. From there tempo and energy move from day to day, within the
-ranges of `adapt.toml`, as far as `courses.toml` says for the goal. Every track has the same anchor.
-For variety every day has a seed of its own, and where nobody has named them a key of its own and
-another of the instruments in the lead.
+ranges of `adapt.toml`, as far as `courses.toml` says for the goal. For a listener every track has the
+same anchor. For variety every day has a seed of its own, and where nobody has named them a key of its
+own (unless the mode is left open) and another of the instruments in the lead.
 
 Every day is held to the listener's safety screen. `course_folder` makes the tracks.
 """
@@ -287,7 +287,7 @@ def _day(
     """The prescription of one day, before the screen."""
     asked = moved(base, tuple(room), np.array([x * share for x in room.values()]))
     varied: dict[str, Any] = {"seed": (base.seed + index) % 2**31}
-    if base.key is None:
+    if base.key is None and base.mode is not None:  # a key would close a mode that is left open
         varied["key"] = KEYS[index % len(KEYS)]
     if led and base.instruments:
         lead = led[index % len(led)]

@@ -57,7 +57,7 @@ def make(
     batch : tracks composed side by side.
     starts : date of the first day, for the calendar; without one it counts days.
 
-    The calendar is written anew after every batch. Raises as `compose.check` does, before anything
+    The calendar is written anew with every track. Raises as `compose.check` does, before anything
     is composed, and `ValueError` for a batch below 1.
     """
     if batch < 1:
@@ -81,8 +81,8 @@ def make(
                 track = track.made_for(day.listening)
             made = Made(day, track.save(folder / day.name), track.report, True)
             kept[day.number] = made
+            write_calendar(folder, course, list(kept.values()), starts)
             yield made
-        write_calendar(folder, course, list(kept.values()), starts)
     write_calendar(folder, course, list(kept.values()), starts)
 
 

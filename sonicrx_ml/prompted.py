@@ -20,6 +20,7 @@ from sonicrx_ml.audio import Sound
 from sonicrx_ml.checkpoint import Bundle, replace_folder
 from sonicrx_ml.compose import TAIL_S
 from sonicrx_ml.conformance import judge
+from sonicrx_ml.fitting import ListeningPlan
 from sonicrx_ml.given import Source
 from sonicrx_ml.mastering import master
 from sonicrx_ml.notes import read_midi
@@ -44,24 +45,42 @@ def save(
     folder: Path,
     engine: str = "auto",
     font: Path | None = None,
+    listening: ListeningPlan | None = None,
 ) -> Path:
-    """Render and write the folder, whole or not at all; an older one of that name is replaced."""
+    """Render and write the folder, whole or not at all; an older one of that name is replaced.
+
+    listening : of the listener it is for: told in the report, recorded in the manifest.
+    """
     sound, mastering = master(
         audio.render(made.midi, engine=engine, font=font, tail_s=TAIL_S),
         target_lufs=made.composition.prescription.target_lufs,
         fade_out_s=TAIL_S,
     )
     manifest = _manifest(made, source, bundle, sampling, sound) | {"mastering": asdict(mastering)}
+    if listening:
+        manifest["listener"] = listening.record()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as work:
         inner = Path(work) / folder.name
         inner.mkdir()
-        _write(made, sound, manifest, inner)
+        _write(made, sound, manifest, inner, listening)
         replace_folder(inner, folder)
     return folder
 
 
-def _write(made: Prompted, sound: Sound, manifest: dict[str, Any], folder: Path) -> None:
+def label(made: Prompted, source: Source) -> str:
+    """A file name: of the bytes that were given, as their own name may be a person's."""
+    digest = hashlib.sha256(source.data).hexdigest()[:8]
+    return f"given-{digest}-{made.composition.prescription.label}"
+
+
+def _write(
+    made: Prompted,
+    sound: Sound,
+    manifest: dict[str, Any],
+    folder: Path,
+    listening: ListeningPlan | None,
+) -> None:
     prescription, found = made.composition.prescription, judged(made)
     (folder / "track.mid").write_bytes(made.midi)
     audio.save(sound, folder / "track.flac", {"title": f"SonicRx {prescription.id}"})
@@ -70,8 +89,9 @@ def _write(made: Prompted, sound: Sound, manifest: dict[str, Any], folder: Path)
     if found is not None:
         (folder / "report.json").write_text(found.to_json() + "\n")
         path, notes = folder / "report.html", made.composition.notes
+        form = made.composition.plan.form
         report.write_html(
-            found, prescription, notes, None, "", path, form=made.composition.plan.form
+            found, prescription, notes, None, "", path, listening=listening, form=form
         )
 
 

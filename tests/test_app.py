@@ -178,18 +178,23 @@ def test_a_clinician_asks_generates_listens_checks_and_exports(page, served, tmp
     expect(asked(page)).to_contain_text("cello")
 
     generate(page)
-    sound = page.locator(".player audio")
+    sound = page.locator(".sonicrx-takes .player audio")
     expect(sound).to_have_count(1)
     sound.evaluate("async (audio) => { await audio.play(); }")
-    page.wait_for_function("document.querySelector('.player audio').currentTime > 0.5")
-    head = page.locator(".player svg .head")
+    page.wait_for_function(
+        "document.querySelector('.sonicrx-takes .player audio').currentTime > 0.5"
+    )
+    head = page.locator(".sonicrx-takes .player svg .head")
     first = head.get_attribute("transform")
-    moved = "(old) => document.querySelector('.player .head').getAttribute('transform') != old"
+    moved = (
+        "(old) => document.querySelector('.sonicrx-takes .player .head')"
+        ".getAttribute('transform') != old"
+    )
     page.wait_for_function(moved, arg=first)
-    expect(page.locator(".player svg")).to_contain_text("tempo")
-    expect(page.locator(".player svg")).to_contain_text("loudness")
+    expect(page.locator(".sonicrx-takes .player svg")).to_contain_text("tempo")
+    expect(page.locator(".sonicrx-takes .player svg")).to_contain_text("loudness")
     page.get_by_role("button", name=re.compile("0:0[0-9] slower")).click()
-    page.wait_for_function("document.querySelector('.player audio').currentTime > 3")
+    page.wait_for_function("document.querySelector('.sonicrx-takes .player audio').currentTime > 3")
 
     expect(page.get_by_text(re.compile(r"\d+ of \d+ asked attributes met")).first).to_be_visible()
     page.get_by_role("button", name="Show the whole report").click()
@@ -300,7 +305,7 @@ def test_an_instrument_is_heard_a_listener_screened_a_manifest_restored(page, se
     page.get_by_role("combobox", name="Tries for each phrase").select_option("1")
     page.get_by_role("combobox", name="Takes to compare").select_option("2")
     generate(page)
-    expect(page.locator(".player")).to_have_count(2)
+    expect(page.locator(".sonicrx-takes .player")).to_have_count(2)
     page.get_by_role("button", name="Keep this take").click()
     expect(page.get_by_role("button", name="Kept: this take")).to_have_count(1)
 
@@ -329,15 +334,15 @@ def test_cancelled_half_way_and_loaded_anew_nothing_is_lost(page, browser, serve
     enter(page, "Length", "1.5")
     generate_button = page.get_by_role("button", name="Generate")
     generate_button.click()
-    sound = page.locator(".player audio")
+    sound = page.locator(".sonicrx-takes .player audio")
     expect(sound).to_have_count(1)  # the first seconds, before the whole is done
     sound.evaluate("async (audio) => { await audio.play(); }")
-    page.wait_for_function("document.querySelector('.player audio').currentTime > 1")
+    page.wait_for_function("document.querySelector('.sonicrx-takes .player audio').currentTime > 1")
     assert page.get_by_role("progressbar").first.get_attribute("value") != "1"
     enter(page, "Length", "1.25")  # the page answers meanwhile
     expect(asked(page)).to_contain_text("1 minute 15 s")
     page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text("Cancelled; nothing of it is kept.")).to_be_visible()
+    expect(page.get_by_text("Cancelled; only takes that were whole are kept.")).to_be_visible()
     expect(sound).to_have_count(0)
 
     enter(page, "Length", "0.25")
@@ -349,13 +354,13 @@ def test_cancelled_half_way_and_loaded_anew_nothing_is_lost(page, browser, serve
     expect(page.get_by_text("The page was loaded anew while a take was made")).to_be_visible()
     expect(asked(page)).to_contain_text("1 minute 30 s")
     expect(page.get_by_role("combobox", name="Goal", exact=True)).to_have_value("grief")
-    expect(page.locator(".player audio")).to_have_count(1)  # the take that was made
-    page.wait_for_function("document.querySelector('.player audio').readyState >= 1")
+    expect(page.locator(".sonicrx-takes .player audio")).to_have_count(1)  # the take that was made
+    page.wait_for_function("document.querySelector('.sonicrx-takes .player audio').readyState >= 1")
 
     other = opened(browser.new_context().new_page(), served)
     expect(other.get_by_text("Nothing has been made yet.")).to_be_visible()
     expect(other.get_by_role("combobox", name="Goal", exact=True)).to_have_value("anxiety")
-    expect(other.locator(".player")).to_have_count(0)
+    expect(other.locator(".sonicrx-takes .player")).to_have_count(0)
     other.context.close()
 
 
@@ -387,9 +392,11 @@ def test_it_is_used_with_the_keyboard_alone(page):
     tab_to(page.get_by_role("button", name="Generate"))
     page.keyboard.press("Enter")
     expect(page.get_by_text("Made, checked and saved.")).to_be_visible(timeout=PATIENCE_MS)
-    tab_to(page.locator(".player audio"))
+    tab_to(page.locator(".sonicrx-takes .player audio"))
     page.keyboard.press("Space")
-    page.wait_for_function("document.querySelector('.player audio').currentTime > 0.3")
+    page.wait_for_function(
+        "document.querySelector('.sonicrx-takes .player audio').currentTime > 0.3"
+    )
     page.keyboard.press("Space")
     tab_to(page.get_by_role("button", name="Show the whole report"))
     page.keyboard.press("Space")

@@ -15,6 +15,7 @@ from sonicrx_ml.goals import goal_names, prescribe
 from sonicrx_ml.knobs import knobs, moves_between
 from sonicrx_ml.listener import Listener
 from sonicrx_ml.motifs import composed
+from sonicrx_ml.plan import plan
 from sonicrx_ml.screening import ScreenError, items
 
 TEXT = resources.files("sonicrx_ml").joinpath("courses.toml").read_text(encoding="utf-8")
@@ -156,6 +157,13 @@ def test_every_day_passes_the_screen():
     last = {change.control: change for change in listening.changes}
     assert "day 7 of the course" in last["tempo"].reason
     assert "Only with a clinician present." in found.warnings
+
+
+@pytest.mark.parametrize("answer", ["trauma_triggers", "grief_songs"])
+def test_a_mode_that_is_left_open_stays_open_on_every_day(answer):
+    found = course.plan("two_weeks", "mood_lift", SHORT, listener=person(answer))
+    assert [day.prescription.mode for day in found.days] == [None] * 14
+    assert {plan(day.prescription).mode for day in found.days} == {None}
 
 
 def test_the_label_is_a_file_name_with_the_pseudonym_only():

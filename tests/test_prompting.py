@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sonicrx_ml import given as given_file
 from sonicrx_ml import prompting, rules, sampling
+from sonicrx_ml.motifs import composed
 from sonicrx_ml.notes import DRUMS, MidiError, read_midi
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import Prescription
@@ -185,6 +186,15 @@ def test_open_controls_are_the_file_s(bundle):
     assert asked.tempo(0.5) == pytest.approx(66, abs=0.01)
     assert set(made.composition.notes.program) == {40}
     assert DRUMS in read_midi(made.midi).program
+
+
+def test_filled_bars_have_no_anchor(bundle):
+    """A listener's motif may be longer than they are."""
+    source = given_file.read(file_of([(0, False, SCALE)]))
+    asked = Prescription(duration_s=30, anchor=composed(7), anchor_at=(0.0, 0.5))
+    made = prompting.filled(source, 3, 4, asked, bundle, PLAIN)
+    found = made.composition.prescription
+    assert (found.anchor, found.anchor_at) == (None, None)
 
 
 def test_what_is_not_heard_is_counted():

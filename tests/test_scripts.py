@@ -63,6 +63,8 @@ def refused(run, capsys):
         ("key=F#", "error: cannot read key=F#; legal is name=value, quoted as in 'key=\"F#\"'"),
         ("duration_s=30 checkpoint=nowhere", "error: nowhere is not a bundle: model.safetensors"),
         ("prescription=missing.json", "error: missing.json: No such file or directory"),
+        ("course=one_week given=a.mid", "error: course with given; legal is one of them"),
+        ("given=a.mid psychoacoustics=true", "error: psychoacoustics with course or given; legal"),
         ("", "error: duration_s is required; legal are 10 to 7200 s"),
     ],
 )
@@ -177,6 +179,7 @@ def test_a_track_for_a_listener_says_why_and_keeps_the_pseudonym_only(
     ]  # fmt: skip
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["listener"] == {"id": "P07", "override": {"who": "Dr B", "why": "stays"}}
+    assert not {"prescription", "playback_db_spl"} & manifest.keys()
     for name in ("report.html", "label.html"):
         text = (folder / name).read_text()
         assert "Only with a clinician present." in text

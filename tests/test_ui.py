@@ -564,7 +564,26 @@ def test_a_session_is_logged_in_three_clicks(made):
     logbook.form.changed("suds_before", 3.0)
     logbook.save()
     assert "legal are both or neither" in logbook.actions.alarm
+    logbook.about("P08", False, logbook.prescription)
+    assert not logbook.entered  # what was entered for one is nobody else's
     assert len(Journal(logbook.folder, "P07").sessions()) == 1
+
+
+def test_a_damaged_journal_is_said_in_a_sentence(page):
+    page.logbook.folder.mkdir(parents=True)
+    (page.logbook.folder / "P09.sqlite").write_bytes(
+        b"no database, but long enough for a header" * 9
+    )
+    page.logbook.about("P09", False, None)
+    assert "the journal cannot be read" in page.logbook.chart.value
+
+
+def test_two_takes_change_places(made):
+    names = [take.folder.name for take in made._side_by_side()]
+    made._compare_changed("0", names[1])
+    assert [take.folder.name for take in made._side_by_side()] == names[::-1]
+    made._compare_changed("1", names[1])
+    assert [take.folder.name for take in made._side_by_side()] == names
 
 
 def test_a_session_needs_a_listener_and_a_track(page):
@@ -595,10 +614,13 @@ def test_a_course_is_planned_made_stopped_gone_on_with_heard_and_exported(page, 
     wait(page)
     assert list(panel.made) == [1]
     assert "the days that are made stay" in panel.actions.text
+    assert panel.folder is not None
+    assert "day-01/" in (panel.folder / "calendar.html").read_text()
     first = (panel.made[1].folder / "track.mid").stat().st_mtime_ns
 
     panel._stepped = stepped
     panel.make()
+    panel._changed("starts", "2026-12-01")  # counts for the next course
     wait(page)
     assert panel.actions.alarm == ""
     assert sorted(panel.made) == [1, 3]

@@ -78,6 +78,8 @@ class CoursePanel(widgets.VBox):
 
     def _changed(self, name: str, value: Any) -> None:
         self.values[name] = value
+        if self.job is not None:
+            return  # what is being made goes on; what was entered counts for the next course
         self.course, self.made, self.calendar.value = None, {}, ""
         self._ready()
 

@@ -17,7 +17,7 @@ from sonicrx_ml.screening import LEGAL_OVERRIDE, items, sounds
 from sonicrx_ml.session import FIGURES, STOPPED
 
 OWN_GOAL = "own"
-NO_ANCHOR, COMPOSED, FROM_FILE = "none", "composed", "file"
+COMPOSED, FROM_FILE = "composed", "file"
 
 Field = dict[str, Any]
 Group = dict[str, Any]

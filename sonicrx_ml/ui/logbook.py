@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
+from sqlalchemy.exc import SQLAlchemyError
 
 from sonicrx_ml import plots
 from sonicrx_ml.hearing import ADULT, CHILD
@@ -42,7 +43,7 @@ class Logbook(widgets.VBox):
 
     def about(self, listener: str | None, child: bool, prescription: Prescription | None) -> None:
         """Whose session it would be, and of what."""
-        if prescription != self.prescription:
+        if prescription != self.prescription or self.listener not in (None, listener):
             self.entered.clear()
         other = listener != self.listener
         self.listener, self.child, self.prescription = listener, child, prescription
@@ -84,7 +85,7 @@ class Logbook(widgets.VBox):
                 stopped=values["stopped"], **figures,
             )  # fmt: skip
             number = Journal(self.folder, self.listener).append(session)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, SQLAlchemyError) as error:
             self.form.errors = {str(error).split(" ", 1)[0]: str(error)}
             self.actions.alarm = f"Not saved: {error}"
             return
@@ -101,7 +102,7 @@ class Logbook(widgets.VBox):
             return
         try:
             sessions = Journal(self.folder, self.listener).sessions()
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, SQLAlchemyError) as error:
             self.chart.value = refusal_html(f"the journal cannot be read: {error}")
             return
         warning = dose(sessions, datetime.now(UTC), CHILD if self.child else ADULT).warning

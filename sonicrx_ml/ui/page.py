@@ -310,7 +310,7 @@ class ClinicianPage(widgets.VBox):
         if self.job is None:
             return
         self.job.cancel()
-        self._over("Cancelled; nothing of it is kept.")
+        self._over("Cancelled; only takes that were whole are kept.")
 
     def _stepped(self, share: float, text: str) -> None:
         self.actions.share, self.actions.text = share, text
@@ -405,8 +405,11 @@ class ClinicianPage(widgets.VBox):
 
     def _compare_changed(self, name: str, value: Any) -> None:
         chosen = [take.folder.name for take in self._side_by_side()]
-        chosen[int(name)] = value
-        self.chosen = list(dict.fromkeys(chosen))
+        place = int(name)
+        if value in chosen:  # on the other side: they change places
+            chosen[chosen.index(value)] = chosen[place]
+        chosen[place] = value
+        self.chosen = chosen
         self._show_takes()
 
     def _show_report(self) -> None:
