@@ -1,9 +1,9 @@
 """A course: one prescription for each day of listening, planned and not yet composed.
 
 The first day is what is prescribed. From there tempo and energy move from day to day, within the
-ranges of `adapt.toml`, as far as `courses.toml` says for the goal. For a listener every track has the
-same anchor. For variety every day has a seed of its own, and where nobody has named them a key of its
-own (unless the mode is left open) and another of the instruments in the lead.
+ranges of `adapt.toml`, as far as `courses.toml` says for the goal. For a listener every track has
+the same anchor. For variety every day has a seed of its own, and where nobody has named them a key
+of its own (unless the mode is left open) and another of the instruments in the lead.
 
 Every day is held to the listener's safety screen. `course_folder` makes the tracks.
 """
