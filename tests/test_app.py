@@ -281,7 +281,7 @@ def test_an_instrument_is_heard_a_listener_screened_a_manifest_restored(page, se
             "HTMLMediaElement.prototype.play = function () { console.log('heard');"
             "return play.call(this); }; }"
         )
-        page.get_by_role("button", name="Hear harp").click()
+        page.get_by_role("button", name="Hear harp", exact=True).click()
 
     page.locator("summary", has_text="Listener").first.click()
     page.get_by_role("textbox", name="Pseudonym").fill("P07")
@@ -323,7 +323,7 @@ def test_an_instrument_is_heard_a_listener_screened_a_manifest_restored(page, se
     page.get_by_role("combobox", name="Goal", exact=True).select_option("focus")
     expect(asked(page)).to_contain_text("45 minutes")
     page.locator("summary", has_text="Make a track again").click()
-    page.get_by_label("Make this again").set_input_files(manifest)
+    page.get_by_label("Make this again").set_input_files(manifest.with_name("prescription.json"))
     expect(asked(page)).to_contain_text("18 s, from 84 to 60 beats per minute")
     expect(page.get_by_role("combobox", name="Goal", exact=True)).to_have_value("anxiety")
     assert violations(page) == []
