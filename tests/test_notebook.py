@@ -56,7 +56,8 @@ def test_the_clinician_s_notebook_hides_its_code():
 def test_the_training_notebook_prepares_trains_draws_and_samples(tmp_path, monkeypatch):
     monkeypatch.setenv("SONICRX_TRAINING", str(tmp_path / "run"))
     monkeypatch.setenv("SONICRX_STEPS", "6")
-    monkeypatch.delenv("CI", raising=False)
+    for name in ("CI", "MPLBACKEND"):  # the kernel draws in the notebook
+        monkeypatch.delenv(name, raising=False)
     notebook = executed(FOLDER / "training.ipynb", tmp_path, 300)
     kinds = [kind for cell in notebook.cells for output in cell.get("outputs", [])
              for kind in output.get("data", {})]  # fmt: skip
