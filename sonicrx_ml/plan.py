@@ -262,14 +262,15 @@ def arrangement(
 
 
 def _in_turn(playing: NDArray[np.bool_], length: int, at_once: Floats) -> NDArray[np.bool_]:
-    """Those that have rested longest play; the first always, where there is room for two."""
+    """Those that have rested longest, of those that are there all the time, play for a turn; the
+    first always, where there is room for two."""
     bars, families = playing.shape
     turn = max(1, min(length, bars // families))
     last, found = np.full(families, -1), playing.copy()
     for start in range(0, bars, turn):
         here = slice(start, start + turn)
         room = int(np.clip(at_once[here].min(), 1, families))
-        ready = np.flatnonzero(playing[here].any(axis=0))
+        ready = np.flatnonzero(playing[here].all(axis=0))
         rank = np.lexsort((ready, last[ready], (ready > 0) | (room < 2)))
         chosen = ready[rank][:room]
         found[here] &= np.isin(np.arange(families), chosen)
