@@ -29,7 +29,7 @@ from sonicrx_ml.prescription import (
     TONICS,
     Prescription,
 )
-from sonicrx_ml.sections import Section
+from sonicrx_ml.sections import Return, Section
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -103,6 +103,8 @@ class BarPlan:
     "Places of the anchor, in order; the leading family plays it."
     sections: tuple[Section, ...] = ()
     "The form, in order; none in a part of a longer plan."
+    returns: tuple[Return, ...] = ()
+    "Melodies of the leading family that come back."
     before_s: float = 0.0
     "Seconds of the piece before its first bar; only a part of a longer plan has any."
 
@@ -141,6 +143,7 @@ class BarPlan:
             loudness_db=self.loudness_db[span],
             anchors=(),
             sections=(),
+            returns=(),
             before_s=self.before_s + float(self.seconds[first]),
         )
 
@@ -167,9 +170,13 @@ def plan(prescription: Prescription) -> BarPlan:
     anchors = _anchors(prescription, bars, seconds, (transposition, mode), targets, chosen)
     phrase = phrase_of(prescription, breath)
     taken = _anchor_bars(anchors, bars)
-    form = sections.lay(len(bars), seconds[-1], phrase, prescription.seed, taken)
+    form = sections.lay(len(bars), seconds[-1], phrase, prescription.seed)
+    returns = sections.of_sections(form, phrase, taken)
     playing = arrangement(len(bars), len(chosen), phrase, at_once(targets))
-    playing[taken | sections.melodies(form, len(bars)), 0] = True  # the leading family plays them
+    playing[taken | sections.melodies(returns, len(bars)), 0] = (
+        True  # the leading family plays them
+    )
+    returns += sections.of_phrases(form, phrase, taken | ~playing[:, 0], returns)
     return BarPlan(
         bars=bars,
         tempo=tempo,
@@ -188,6 +195,7 @@ def plan(prescription: Prescription) -> BarPlan:
         breath=breath,
         anchors=anchors,
         sections=form,
+        returns=returns,
     )
 
 
