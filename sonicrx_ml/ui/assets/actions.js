@@ -27,7 +27,7 @@ export default {
     const alarm = h("p", { class: "wrong", role: "alert", hidden: true });
     el.replaceChildren(h("div", { class: "row" }, ...buttons.map(([, node]) => node)), bar, said, alarm, lost);
     const asked = (event) => { if (model.get("busy") && model.get("guard")) event.preventDefault(); };
-    window.addEventListener("beforeunload", asked);
+    window.addEventListener("beforeunload", asked, true); // before the page's own, which ends there
     const off = follow(model, ["busy", "share", "text", "alarm", "enabled", "heard"], () => {
       const [busy, enabled] = [model.get("busy"), model.get("enabled")];
       for (const [name, node] of buttons) {
@@ -46,7 +46,7 @@ export default {
     });
     return () => {
       off();
-      window.removeEventListener("beforeunload", asked);
+      window.removeEventListener("beforeunload", asked, true);
     };
   },
 };
