@@ -17,6 +17,10 @@ from sonicrx_ml.report import cells, met
 from sonicrx_ml.verdicts import Report, Verdict
 
 NOTHING_YET = "<p class='soft'>Nothing has been made yet.</p>"
+TO_BE_HEARD = (
+    "<p class='soft'>What you generate is heard here, its first seconds while the rest is "
+    "composed; two takes stand side by side.</p>"
+)
 COLUMNS = ("attribute", "measured on", "asked", "realised", "off by", "allowed", "verdict")
 
 
