@@ -357,7 +357,9 @@ def test_cancelled_half_way_and_loaded_anew_nothing_is_lost(page, browser, serve
     assert page.get_by_role("progressbar").first.get_attribute("value") != "1"
     page.seen["stay"].append("when asked")
     page.evaluate("location.reload()")
-    page.wait_for_timeout(500)
+    until = time.monotonic() + PATIENCE_MS / 1000
+    while not page.seen["dialogs"] and time.monotonic() < until:
+        page.wait_for_timeout(200)
     assert page.seen["dialogs"] == ["beforeunload"]
     page.seen["stay"].clear()
     enter(page, "Length", "1.25")  # the page answers meanwhile

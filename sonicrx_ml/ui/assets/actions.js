@@ -27,7 +27,7 @@ export default {
     const alarm = h("p", { class: "wrong", role: "alert", hidden: true });
     el.replaceChildren(h("div", { class: "row" }, ...buttons.map(([, node]) => node)), bar, said, alarm, lost);
     const asked = (event) => { if (model.get("busy") && model.get("guard")) event.preventDefault(); };
-    window.addEventListener("beforeunload", asked, true); // before the page's own, which ends there
+    window.addEventListener("beforeunload", asked);
     const off = follow(model, ["busy", "share", "text", "alarm", "enabled", "heard"], () => {
       const [busy, enabled] = [model.get("busy"), model.get("enabled")];
       for (const [name, node] of buttons) {
@@ -37,6 +37,7 @@ export default {
         node.hidden = name === "cancel" && !busy;
       }
       bar.hidden = !busy;
+      el.classList.toggle("guarded", busy && model.get("guard")); // which the served page looks for
       if (busy && model.get("share") < 0) bar.removeAttribute("value");
       else bar.value = Math.max(0, model.get("share"));
       if (said.textContent !== model.get("text")) said.textContent = model.get("text");
@@ -46,7 +47,7 @@ export default {
     });
     return () => {
       off();
-      window.removeEventListener("beforeunload", asked, true);
+      window.removeEventListener("beforeunload", asked);
     };
   },
 };
