@@ -642,6 +642,11 @@ def test_a_course_is_planned_made_stopped_gone_on_with_heard_and_exported(page, 
     assert "day 1" in panel.calendar.value
     assert panel.calendar.value.count("planned") == 2
     assert panel.actions.enabled == ["plan", "make"]
+    panel._changed("starts", "2026-12-01")
+    panel.plan()
+    assert "Tue 2026-12-01" in panel.calendar.value
+    assert "Thu 2026-12-03" in panel.calendar.value
+    panel._changed("starts", None)
 
     stepped = panel._stepped
     panel._stepped = lambda *step: (stepped(*step), panel.cancel())
