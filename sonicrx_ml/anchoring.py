@@ -38,7 +38,7 @@ TOKENS_PER_NOTE = 4
 
 def anchored(held: Sequence[Rule], plans: Sequence[BarPlan]) -> list[Rule]:
     """The rules of `rules_for` (`Grammar` first), with the anchor where a plan has such bars."""
-    if not any(plan.anchors or any(s.theme for s in plan.sections) for plan in plans):
+    if not any(plan.forced or any(s.theme for s in plan.sections) for plan in plans):
         return list(held)
     return [held[0], Anchor(plans, held[1:])]
 
@@ -93,7 +93,7 @@ class Anchor:
 
     def _lay(self, row: int, plan: BarPlan) -> None:
         unit = 4.0 / plan.bars.meters[0].denominator / GRID
-        for place in plan.anchors:
+        for place in plan.forced:
             bar, position = np.divmod(np.rint(place.onset / unit).astype(int), _size(plan))
             self.pitch_BKP[row, bar, position] = place.pitch
             self.length_BKP[row, bar, position] = nearest_duration(place.length / unit)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sonicrx_ml import rules, themes
 from sonicrx_ml.anchoring import Anchor, anchored
+from sonicrx_ml.arriving import arrivals_for
 from sonicrx_ml.canonical import Gridded
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.inference import Decoder
@@ -142,10 +143,11 @@ class _Takes:
         self.count = config.best_of
         laid = [plan for plan in plans for _ in range(self.count)]
         held = rules.rules_for(laid, self.vocabulary)
-        self.rules = anchored(held, laid) if config.masked else held[:1]
+        arrivals, clear = arrivals_for(laid)
+        self.rules = [*anchored(held, laid), *arrivals] if config.masked else held[:1]
         self.plans = plans
         paced = config.masked and config.paced
-        self.wishes = [*joins_for(laid), *wishes_for(laid)] if paced else []
+        self.wishes = [*clear, *joins_for(laid), *wishes_for(laid)] if paced else []
         self.state = rules.State(len(laid), self.vocabulary)
         self.network = _Network(bundle.decoder, _conditions(bundle, laid), config.guidance)
         self.rngs = [np.random.default_rng((seed, take) if take else seed)
