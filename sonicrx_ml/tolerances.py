@@ -248,7 +248,8 @@ TOLERANCES: tuple[Tolerance, ...] = (
               "bar line around which the energy of 4 bars is highest, of the bar lines from 0; "
               "[E] half a phrase"),
     Tolerance("appoggiatura", "notes", "", "at least", 0.0, "arc",
-              lambda case: _number(case.plan.climax and 1), lambda case: case.appoggiaturas,
+              lambda case: None if case.plan.climax is None else 1.0,
+              lambda case: case.appoggiaturas,
               "notes on the first beat of the peak's bar that are dissonant against the lowest one "
               "(seconds, fourths, tritones, sevenths) and followed in their instrument, before the "
               "bar is over, by a step to a consonance [E]"),

@@ -86,12 +86,14 @@ def test_the_peak_is_the_highest_point_of_whatever_is_asked(energy):
 
 def test_an_arc_takes_four_bars():
     with pytest.raises(ValueError, match="legal is at least 4"):
-        Prescription(duration_s=16, tempo=50, arc="build_release")
+        Prescription.from_dict({"duration_s": 16, "tempo": 50, "arc": "build_release"})
 
 
 def test_the_judge_tells_where_the_peak_is():
-    asked = Prescription(duration_s=80, tempo=96, arc="build_release", arc_peak=0.5)
+    asked = Prescription.from_dict({"duration_s": 80, "tempo": 96, "arc": "build_release"})
+    asked = dataclasses.replace(asked, arc_peak=0.5)
     laid, edges = plan(asked), plan(asked).bars.edges
+    assert laid.climax is not None
     for shift, verdict in ((0, "pass"), (2, "pass"), (-6, "fail")):
         loud = 40 + 60 * np.exp(-((np.arange(31) - laid.climax.bar + 0.5 - shift) ** 2) / 8)
         notes = chorale(*((edge, 4, 60, 0) for edge in edges[:31]))
@@ -153,6 +155,7 @@ def test_whatever_is_drawn_the_peak_has_an_appoggiatura(asked, seed):
     notes = perform(unsnap(drawn_at_random(laid, np.random.default_rng(seed))), laid)
     report = judge(asked, write_midi(notes))
     assert report.row("appoggiatura").verdict == "pass"
+    assert laid.climax is not None
     if laid.anchors:
         assert report.row("anchor").verdict == "pass"
     else:
