@@ -197,8 +197,9 @@ def _unit(rows: Floats) -> Floats:
 
 def returns(alike: Floats, laid: BarPlan) -> dict[str, Any]:
     """Where sections take up a melody, how alike the bars are, against pairs of bars elsewhere."""
-    places = {(s.source + step, s.site + step)
-              for s in laid.sections for step in range(max(0, s.theme - PHRASE + 1))}  # fmt: skip
+    whole = [back for back in laid.returns if back.bars >= PHRASE]
+    places = {(back.source + step, back.site + step)
+              for back in whole for step in range(back.bars - PHRASE + 1)}  # fmt: skip
     there = np.array([alike[pair] for pair in places])
     rows, columns = np.triu_indices(len(alike), WINDOW)
     elsewhere = alike[rows, columns]

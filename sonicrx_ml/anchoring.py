@@ -8,8 +8,8 @@ composer's, which hears the motif as part of the stream and harmonises around it
 The motif's own notes come before every other rule but the grammar; in the bars from its first onset
 to its last the other rules hold for all other notes.
 
-The melody of a section that comes back (`themes`) is played in the same way, laid as soon as it is
-composed. It is the leading family's top line, and what else that family plays in a bar is below it.
+A melody that comes back (`themes`) is played in the same way, laid as soon as it is composed. It is
+the leading family's top line, and what else that family plays in a bar is below it.
 
 Shapes: B streams, V vocabulary, K bars, P positions of a bar, F families.
 """
@@ -36,11 +36,24 @@ ANY = 128  # above every pitch
 TOKENS_PER_NOTE = 4
 
 
-def anchored(held: Sequence[Rule], plans: Sequence[BarPlan]) -> list[Rule]:
-    """The rules of `rules_for` (`Grammar` first), with the anchor where a plan has such bars."""
-    if not any(plan.forced or any(s.theme for s in plan.sections) for plan in plans):
-        return list(held)
-    return [held[0], Anchor(plans, held[1:])]
+def anchored(
+    held: Sequence[Rule], wishes: Sequence[Rule], plans: Sequence[BarPlan]
+) -> tuple[list[Rule], list[Rule]]:
+    """The rules of `rules_for` (`Grammar` first) and wishes, with the anchor if a plan has one."""
+    if not any(plan.forced or plan.returns for plan in plans):
+        return list(held), list(wishes)
+    anchor = Anchor(plans, held[1:])
+    return [held[0], anchor], [_Sparing(wish, anchor) for wish in wishes]
+
+
+class _Sparing:
+    """A wish that has no say in the motif's own notes; the anchor is asked before it."""
+
+    def __init__(self, wish: Rule, anchor: Anchor) -> None:
+        self.wish, self.anchor = wish, anchor
+
+    def allowed(self, state: State) -> Flags:
+        return self.wish.allowed(state) | self.anchor.own_BV
 
 
 @dataclass(slots=True)
@@ -57,6 +70,8 @@ class _Due:
     """Position of the bar's next note of the motif; as many as a bar has for none."""
     leads: Flags
     """The last family named is the leading one."""
+    struck: Flags
+    """It has just been struck."""
     midway: Flags
     """The leading family has begun a lower note at this onset."""
     below: Ints
@@ -90,6 +105,8 @@ class Anchor:
         self.room_BK = ~self.alone_BK | fits_BK
         rows, within = np.nonzero(self.inside_BK)
         self.ensemble.playing_BKF[rows, within, self.lead[rows]] = False  # the motif sees to it
+        self.own_BV: Flags = np.zeros((len(plans), 1), dtype=bool)
+        """Tokens with which the motif goes on, as of the last call of `allowed`."""
 
     def _lay(self, row: int, plan: BarPlan) -> None:
         unit = 4.0 / plan.bars.meters[0].denominator / GRID
@@ -127,6 +144,7 @@ class Anchor:
             allowed_BV = allowed_BV & rule.allowed(state)
         inside = of_bar(self.inside_BK, state.bar) & (state.bar >= 0)
         if not inside.any():
+            self.own_BV = np.zeros((len(inside), 1), dtype=bool)
             return allowed_BV
         due, due_BF = self._due(state), self.ensemble.due(state)
         others_first = (state.kind == POSITION) & due_BF.any(axis=1) & ~due.urgent
@@ -134,6 +152,7 @@ class Anchor:
         kept_BV = (allowed_BV | own_BV) & self._fitting(state, due, due_BF)
         only = due.urgent & ((state.kind == DURATION) | ((state.kind == POSITION) & due.pending))
         kept_BV = np.where(only[:, None], own_BV, kept_BV)
+        self.own_BV = own_BV & inside[:, None]
         return np.where(inside[:, None], kept_BV, allowed_BV)
 
     def _due(self, state: State) -> _Due:
@@ -143,6 +162,7 @@ class Anchor:
         leads, begun = state.family == self.lead, state.used_BF[rows, self.lead]
         midway = leads & begun & (state.pitch < here)
         pending = (here >= 0) & (~begun | midway)
+        struck = leads & (here >= 0) & (state.pitch == here)
         later_BP = (pitch_BP >= 0) & (np.arange(self.positions) > state.position[:, None])
         left = later_BP.sum(axis=1) + pending
         return _Due(
@@ -151,6 +171,7 @@ class Anchor:
             pending=pending,
             following=np.where(later_BP.any(axis=1), later_BP.argmax(axis=1), self.positions),
             leads=leads,
+            struck=struck,
             midway=midway,
             below=of_bar(self.below_BK, state.bar),
             room=of_bar(self.room_BK, state.bar),
@@ -165,7 +186,9 @@ class Anchor:
         onset = more[:, None] & (value_V == due.following[:, None])
         program = (now & ~due.leads)[:, None] & (value_V == self.lead[:, None])
         pitch = (now & due.leads)[:, None] & (value_V == due.here[:, None])
-        own_BV: Flags = _by_kind(kind_V, {POSITION: onset, PROGRAM: program, PITCH: pitch}, False)
+        duration = due.struck[:, None] & (value_V == due.length[:, None])
+        tests = {POSITION: onset, PROGRAM: program, PITCH: pitch, DURATION: duration}
+        own_BV: Flags = _by_kind(kind_V, tests, False)
         return own_BV
 
     def _fitting(self, state: State, due: _Due, due_BF: Flags) -> Flags:
@@ -182,8 +205,7 @@ class Anchor:
         other_now = ~pending | (~due.midway[:, None] & before)
         program = np.where(value_V == self.lead[:, None], lead_now, other_now)
         pitch = ~leads | (pending & (value_V == here)) | ((pending | (here < 0)) & lower)
-        struck = leads & (here >= 0) & (state.pitch[:, None] == here)
-        duration = ~struck | (value_V == due.length[:, None])
+        duration = ~due.struck[:, None] | (value_V == due.length[:, None])
         leave = ~pending & last
         tests = {POSITION: onset, PROGRAM: program, PITCH: pitch, DURATION: duration,
                  BAR: leave, EOS: leave}  # fmt: skip

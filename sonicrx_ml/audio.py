@@ -21,7 +21,7 @@ import pretty_midi
 import soundfile
 from numpy.typing import NDArray
 
-from sonicrx_ml import synthesis
+from sonicrx_ml import ogg, synthesis
 from sonicrx_ml.synthesis import RATE, Event, Frames
 
 Player: TypeAlias = Callable[[list[Event], int, Path], Frames]
@@ -42,6 +42,7 @@ FORMATS = {  # suffix -> container and encoding
     ".wav": ("WAV", "PCM_24"),
     ".flac": ("FLAC", "PCM_24"),
     ".mp3": ("MP3", "MPEG_LAYER_III"),
+    ".opus": ("OGG", "OPUS"),
 }
 NATIVE_TAGS = ("title", "artist", "album", "date", "genre", "copyright")
 CHUNK_FRAMES = 16_384  # libsndfile's compressors are fed piecewise: one long write can crash them
@@ -128,7 +129,7 @@ def font_hash(path: Path, _modified_ns: int) -> str:
 
 
 def save(sound: Sound, path: Path | str, tags: Mapping[str, str]) -> Path:
-    """Write .wav or .flac (24 bits) or .mp3, whole or not at all; equal input, equal bytes.
+    """Write .wav or .flac (24 bits), .mp3 or .opus, whole or not at all; equal input, equal bytes.
 
     NATIVE_TAGS go into the fields of the format; all others, with the engine and the font, into its
     comment as one JSON object, where `read_tags` finds them.
@@ -164,6 +165,8 @@ def _write(
         for start in range(0, frames, CHUNK_FRAMES):
             chunk = sound.samples[:, start : start + CHUNK_FRAMES]
             file.write(np.ascontiguousarray(chunk.T))
+    if container == "OGG":
+        ogg.renumber(path)
 
 
 def load(path: Path | str) -> tuple[NDArray[np.float32], int]:

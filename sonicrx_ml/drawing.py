@@ -210,7 +210,7 @@ def _roll(
     legend = LEFT
     for index, program in enumerate(np.unique(notes.program)):
         colour = COLOURS[index % len(COLOURS)]
-        name = instrument_name(int(program))
+        name = instrument_name(int(program)).replace("_", " ")
         parts.append(
             f"<g class='notes' stroke='{colour}' stroke-width='{max(2.0, 0.86 * row):.1f}'>"
             f"{_note_paths(notes.select(notes.program == program), scale, seconds)}</g>"

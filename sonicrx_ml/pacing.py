@@ -1,9 +1,9 @@
 """Wishes: what keeps density, polyphony, register and key near what is asked, phrase by phrase.
 
 A wish is a rule that yields: where it would leave a stream no token, the stream does as if it were
-not there. Each one compares a running sum of the phrase with what is asked up to here and keeps the
-difference within a slack of less than a bar, so that the network goes on deciding where within the
-bar things happen, and the mean over the phrase comes out near.
+not there. Each one compares a running sum (of the phrase; note time, of the bar) with what is asked
+up to here and keeps the difference within a slack of less than a bar, so that the network goes on
+deciding where within the bar things happen, and the mean comes out near.
 
 Shapes: B streams, V vocabulary, K bars.
 """
@@ -92,7 +92,7 @@ class _Written:
     def allowed(self, state: State) -> Flags:
         asked = of_bar(self.asked_BK, state.bar)[:, None]
         slack = BULK * asked * state.size[:, None]
-        ahead = state.phrase_length[:, None] - asked * state.phrase_cover[:, None]
+        ahead = state.bar_length[:, None] - asked * state.bar_cover[:, None]
         stays_BV = _adds(state, ahead > slack, ahead < -slack)
         then_BV = np.abs(ahead + state.value_V - asked * state.newly_covered(state.value_V[None]))
         nearest = then_BV[:, state.duration_V].min(axis=1, keepdims=True)
@@ -115,7 +115,7 @@ class _Held:
         asked = of_bar(self.asked_BK, state.bar)[:, None]
         step = of_bar(self.step_BK, state.bar)[:, None]
         slack = np.maximum(BULK * asked * state.size[:, None], step)
-        ahead = state.phrase_held[:, None] - asked * state.phrase_spell[:, None]
+        ahead = state.bar_held[:, None] - asked * state.bar_spell[:, None]
         then = ahead + (state.held()[:, None] - asked) * step
         return _adds(state, then + step > slack, then < -slack) | np.isnan(asked)
 

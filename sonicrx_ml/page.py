@@ -18,7 +18,7 @@ STYLE = """
 body{margin:0 auto;padding:2rem 1.25rem 3rem;max-width:66rem;color:var(--ink);
 background:var(--paper);font:15px/1.5 system-ui,sans-serif}
 h1{font-size:1.5rem;margin:0}h2{font-size:1.05rem;margin:2rem 0 .5rem}
-p{margin:.3rem 0}.soft,small{color:var(--soft)}
+p{margin:.3rem 0;overflow-wrap:anywhere}.soft,small{color:var(--soft)}
 .score{font-size:1.15rem;margin:1rem 0 .2rem}.score b{font-size:1.9rem}
 .note{border-left:3px solid var(--line);padding:.1rem .8rem;margin:1rem 0}
 audio{width:100%;margin:1rem 0 0}

@@ -30,7 +30,7 @@ from sonicrx_ml.prescription import (
     TONICS,
     Prescription,
 )
-from sonicrx_ml.sections import Section
+from sonicrx_ml.sections import Return, Section
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -107,6 +107,8 @@ class BarPlan:
     "What happens at the peak of an arc; the leading family plays it."
     sections: tuple[Section, ...] = ()
     "The form, in order; none in a part of a longer plan."
+    returns: tuple[Return, ...] = ()
+    "Melodies of the leading family that come back."
     before_s: float = 0.0
     "Seconds of the piece before its first bar; only a part of a longer plan has any."
 
@@ -151,6 +153,7 @@ class BarPlan:
             anchors=(),
             climax=None,
             sections=(),
+            returns=(),
             before_s=self.before_s + float(self.seconds[first]),
         )
 
@@ -181,12 +184,16 @@ def plan(prescription: Prescription) -> BarPlan:
     if peak is not None and not taken[1:-1].all():
         climax = _climax(prescription, bars, peak, taken, (transposition, mode), targets, chosen[0])
         taken[climax.bar] = True
-    form = sections.lay(len(bars), seconds[-1], phrase, prescription.seed, taken)
+    form = sections.lay(len(bars), seconds[-1], phrase, prescription.seed)
+    returns = sections.of_sections(form, phrase, taken)
     playing = arrangement(len(bars), len(chosen), phrase, at_once(targets))
-    playing[taken | sections.melodies(form, len(bars)), 0] = True  # the leading family plays them
+    playing[taken | sections.melodies(returns, len(bars)), 0] = (
+        True  # the leading family plays them
+    )
     if climax is not None:
         held = int(np.ceil(max(4.0 / bars.meters[0].quarters, 1.0)))  # bars, by performance
         playing[climax.bar] |= playing[max(climax.bar - held, 0) : climax.bar].any(axis=0)
+    returns += sections.of_phrases(form, phrase, taken | ~playing[:, 0], returns)
     return BarPlan(
         bars=bars,
         tempo=tempo,
@@ -206,6 +213,7 @@ def plan(prescription: Prescription) -> BarPlan:
         anchors=anchors,
         climax=climax,
         sections=form,
+        returns=returns,
     )
 
 
@@ -297,14 +305,15 @@ def arrangement(
 
 
 def _in_turn(playing: NDArray[np.bool_], length: int, at_once: Floats) -> NDArray[np.bool_]:
-    """Those that have rested longest play; the first always, where there is room for two."""
+    """Those that have rested longest, of those that are there all the time, play for a turn; the
+    first always, where there is room for two."""
     bars, families = playing.shape
     turn = max(1, min(length, bars // families))
     last, found = np.full(families, -1), playing.copy()
     for start in range(0, bars, turn):
         here = slice(start, start + turn)
         room = int(np.clip(at_once[here].min(), 1, families))
-        ready = np.flatnonzero(playing[here].any(axis=0))
+        ready = np.flatnonzero(playing[here].all(axis=0))
         rank = np.lexsort((ready, last[ready], (ready > 0) | (room < 2)))
         chosen = ready[rank][:room]
         found[here] &= np.isin(np.arange(families), chosen)

@@ -75,9 +75,9 @@ class State:
         self.phrase_notes = np.zeros(batch, dtype=np.int64)
         self.phrase_pitch = np.zeros(batch, dtype=np.int64)
         """Sum of pitch numbers."""
-        self.phrase_length = np.zeros(batch, dtype=np.int64)
+        self.bar_length = np.zeros(batch, dtype=np.int64)
         """Sum of note lengths, in grid positions."""
-        self.phrase_cover = np.zeros(batch, dtype=np.int64)
+        self.bar_cover = np.zeros(batch, dtype=np.int64)
         """Grid positions in which anything sounds."""
         self.now = np.zeros(batch, dtype=np.int64)
         """Grid positions from the start of the piece to the latest onset or bar line."""
@@ -86,13 +86,13 @@ class State:
         self.chord_BF = np.zeros((batch, len(FAMILIES)), dtype=np.int64)
         """How many it began there."""
         self.bar_start = np.zeros(batch, dtype=np.int64)
-        self.phrase_held = np.zeros(batch, dtype=np.int64)
+        self.bar_held = np.zeros(batch, dtype=np.int64)
         """Note time as it will be if each family holds its notes to its next, but for no more than
         a bar or a whole note."""
         self.reach = np.zeros(batch, dtype=np.int64)
         """Grid positions of the longer of these."""
         self.fade = np.ones(batch)
-        self.phrase_spell = np.zeros(batch, dtype=np.int64)
+        self.bar_spell = np.zeros(batch, dtype=np.int64)
         """Grid positions in which anything sounds then."""
         self.bar_notes = np.zeros(batch, dtype=np.int64)
         self.bar_tokens = np.zeros(batch, dtype=np.int64)
@@ -135,8 +135,8 @@ class State:
         self.bar_start = np.where(kind == BAR, line, self.bar_start)
         until_BF = np.minimum(then[:, None], self.began_BF + self.reach[:, None])
         held_BF = np.maximum(until_BF - self.now[:, None], 0)
-        self.phrase_held += (self.chord_BF * held_BF).sum(axis=1)
-        self.phrase_spell += held_BF.max(axis=1)
+        self.bar_held += (self.chord_BF * held_BF).sum(axis=1)
+        self.bar_spell += held_BF.max(axis=1)
         self.now = then
 
     def held(self) -> Ints:
@@ -146,13 +146,14 @@ class State:
         return count
 
     def _account(self, ids: Ints, kind: Ints, value: Ints) -> None:
-        """The sums of the phrase."""
+        """The sums of the phrase and of the bar."""
         new_bar = kind == BAR
         self._hold(kind, value)
         same_phrase = ~(new_bar & (self.bar % PHRASE == 0))
-        for sums in (self.phrase_onsets, self.phrase_notes, self.phrase_pitch, self.phrase_length,
-                     self.phrase_cover, self.phrase_held, self.phrase_spell):  # fmt: skip
+        for sums in (self.phrase_onsets, self.phrase_notes, self.phrase_pitch):
             np.multiply(sums, same_phrase, out=sums)
+        for sums in (self.bar_length, self.bar_cover, self.bar_held, self.bar_spell):
+            np.multiply(sums, ~new_bar, out=sums)
         self.covered = np.where(new_bar, np.maximum(self.covered - self.size, 0), self.covered)
         self.size = np.where(kind == METER, self.size_V[ids], self.size)
         self.reach = np.where(kind == METER, self.reach_V[ids], self.reach)
@@ -163,8 +164,8 @@ class State:
         self.phrase_notes += kind == PITCH
         self.phrase_pitch += np.where(kind == PITCH, value, 0)
         length = np.where(kind == DURATION, value, 0)
-        self.phrase_length += length
-        self.phrase_cover += self.newly_covered(length[:, None])[:, 0]
+        self.bar_length += length
+        self.bar_cover += self.newly_covered(length[:, None])[:, 0]
         ends = np.where(length > 0, self.position + length, 0)
         self.covered = np.maximum(self.covered, ends)
 

@@ -142,12 +142,12 @@ class _Takes:
         self.vocabulary, self.config = bundle.vocabulary, config
         self.count = config.best_of
         laid = [plan for plan in plans for _ in range(self.count)]
+        self.plans = plans
         held = rules.rules_for(laid, self.vocabulary)
         arrivals, clear = arrivals_for(laid)
-        self.rules = [*anchored(held, laid), *arrivals] if config.masked else held[:1]
-        self.plans = plans
-        paced = config.masked and config.paced
-        self.wishes = [*clear, *joins_for(laid), *wishes_for(laid)] if paced else []
+        wishes = [*clear, *joins_for(laid), *wishes_for(laid)] if config.paced else []
+        self.rules, self.wishes = anchored(held, wishes, laid) if config.masked else (held[:1], [])
+        self.rules += arrivals if config.masked else []
         self.state = rules.State(len(laid), self.vocabulary)
         self.network = _Network(bundle.decoder, _conditions(bundle, laid), config.guidance)
         self.rngs = [np.random.default_rng((seed, take) if take else seed)
@@ -188,13 +188,10 @@ class _Takes:
         state, config = self.state, self.config
         logits_BV = self.network.step(self.ids, state.bar.clip(0), live) / config.temperature
         allowed_BV = self.rules[0].allowed(state)
-        for rule in self.rules[1:]:
-            allowed_BV = allowed_BV & rule.allowed(state)
-        for wish in self.wishes:
-            kept_BV = allowed_BV & wish.allowed(state)
+        for rule in (*self.rules[1:], *self.wishes):  # none is to cost a track: all yield
+            kept_BV = allowed_BV & rule.allowed(state)
             allowed_BV = np.where(kept_BV.any(axis=1, keepdims=True), kept_BV, allowed_BV)
         allowed_BV = np.where(live[:, None], allowed_BV, state.kind_V == PAD)
-        assert allowed_BV.any(axis=1).all(), "the rules leave a stream no token"
         alive = live.tolist()
         uniform = np.array([rng.random() if on else 0.0
                             for rng, on in zip(self.rngs, alive, strict=True)])  # fmt: skip
@@ -250,17 +247,17 @@ class _Takes:
     def _take_up(self, index: int) -> None:
         """Lay the melodies whose last bar has just been settled, wherever they come back."""
         done, plan, rows = PHRASE * self.settled[index], self.plans[index], self.rows(index)
-        due = [s for s in plan.sections if s.theme and 0 <= done - s.source - s.theme < PHRASE]
+        due = [back for back in plan.returns if 0 <= done - back.source - back.bars < PHRASE]
         anchor = next((rule for rule in self.rules if isinstance(rule, Anchor)), None)
         if not due or anchor is None:
             return
         first, grid = self.first(index), self.grid(rows[0])
-        for section in due:
-            bars = section.source - first, section.source + section.theme - first
+        for back in due:
+            bars = back.source - first, back.source + back.bars - first
             line = themes.top_line(grid, *bars, plan.families[0])
-            line = themes.taken_up(line, plan, section)
+            line = themes.taken_up(line, plan, back)
             if len(line):
-                anchor.take_up(rows, section.site, line)
+                anchor.take_up(rows, back.site, line)
 
 
 class _Network:

@@ -1,4 +1,4 @@
-"""Melodies of sections: what a returning section takes up of what was composed before.
+"""Melodies that come back: what is taken up of what was composed before.
 
 A melody is the top line of the leading family over some bars. Where it comes back it moves by
 octaves to the register then asked, and is thinned where fewer notes are asked: bar lines and beats
@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from sonicrx_ml.canonical import GRID, Gridded, nearest_duration
 from sonicrx_ml.palette import FAMILIES, RANGES
 from sonicrx_ml.plan import BarPlan
-from sonicrx_ml.sections import Section
+from sonicrx_ml.sections import Return
 
 Ints = NDArray[np.int64]
 
 FEWEST = 4  # notes of a melody; fewer are not one [E]
 DEPTH = 12  # semitones below its median that a note of the line may be: lower ones accompany [E]
 SHARE = 0.8  # of the asked onsets that a melody may take: the rest is for who accompanies [E]
+OFF = 4  # semitones that it may be from the asked register [E]
 FARTHEST = 2  # octaves that it may move
 
 
@@ -66,20 +67,25 @@ def _under(onset: Ints, length: Ints, pitch: Ints, before: int, row: int) -> boo
     return bool(onset[row] < onset[before] + length[before] and pitch[row] < pitch[before])
 
 
-def taken_up(line: Melody, plan: BarPlan, section: Section) -> Melody:
-    """As it sounds in a returning section; without notes where there is too little of it."""
-    if len(line) < FEWEST:
+def taken_up(line: Melody, plan: BarPlan, back: Return) -> Melody:
+    """As it sounds where it comes back; without notes where there is too little of it, or where no
+    octave of it is near the register then asked."""
+    wanted = _change(plan, back)
+    if len(line) < FEWEST or abs(wanted - 12 * round(wanted / 12)) > OFF:
         return line.select(slice(0))
-    line = _thinned(line, plan, section)
-    return replace(line, pitch=line.pitch + 12 * _octaves(line, plan, section))
+    line = _thinned(line, plan, back)
+    return replace(line, pitch=line.pitch + 12 * _octaves(line, plan, wanted))
 
 
-def _octaves(line: Melody, plan: BarPlan, section: Section) -> int:
-    """To move by: within the instrument's range, what is nearest to the change of register."""
+def _change(plan: BarPlan, back: Return) -> float:
+    """Semitones by which the asked register is higher where the melody comes back."""
     asked = plan.targets["register"]
-    now = asked[section.site :][: section.theme].mean()
-    change = now - asked[section.source :][: section.theme].mean()
-    wanted = 0.0 if np.isnan(change) else change
+    there, here = (asked[first:][: back.bars].mean() for first in (back.source, back.site))
+    return 0.0 if np.isnan(here - there) else float(here - there)
+
+
+def _octaves(line: Melody, plan: BarPlan, wanted: float) -> int:
+    """To move by: within the instrument's range, what is nearest to the wanted semitones."""
     low, high = np.array(RANGES[plan.families[0]]) - plan.transposition
     octaves = np.arange(-FARTHEST, FARTHEST + 1)
     lowest, highest = line.pitch.min() + 12 * octaves, line.pitch.max() + 12 * octaves
@@ -87,10 +93,10 @@ def _octaves(line: Melody, plan: BarPlan, section: Section) -> int:
     return int(octaves[np.argmin(1000 * outside + np.abs(12 * octaves - wanted))])
 
 
-def _thinned(line: Melody, plan: BarPlan, section: Section) -> Melody:
+def _thinned(line: Melody, plan: BarPlan, back: Return) -> Melody:
     """No more of it than the asked density has room for."""
     meter = plan.bars.meters[0]
-    asked = plan.targets["density"][section.site :][: section.theme].sum()
+    asked = plan.targets["density"][back.site :][: back.bars].sum()
     room = SHARE * asked * meter.quarters / meter.felt_beat
     if np.isnan(room) or len(line) <= room:
         return line

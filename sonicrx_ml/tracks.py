@@ -1,8 +1,9 @@
 """Music from anywhere, to be judged: a folder of MIDI and audio files, and what each was to be.
 
 Either `prescriptions` is a JSON object from names to prescriptions, and the files of a track are
-`NAME.mid` or `NAME.midi` and `NAME.flac`, `.wav`, `.mp3` or `.ogg` (either may be missing); or
-every track is a folder, as `scripts/sample.py` leaves them, with a `prescription.json` of its own.
+`NAME.mid` or `NAME.midi` and `NAME.flac`, `.wav`, `.mp3`, `.ogg` or `.opus` (either may be
+missing); or every track is a folder, as `scripts/sample.py` leaves them, with a
+`prescription.json` of its own.
 
 What is missing or cannot be read counts as a failure, and its report says why.
 """
@@ -22,7 +23,7 @@ from sonicrx_ml.conformance import judge
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.suite import Judged
 
-MIDI, AUDIO = (".mid", ".midi"), (".flac", ".wav", ".mp3", ".ogg")
+MIDI, AUDIO = (".mid", ".midi"), (".flac", ".wav", ".mp3", ".ogg", ".opus")
 
 
 def judge_folder(folder: Path, prescriptions: Path | None = None) -> list[Judged]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -39,7 +40,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
 )  # fmt: skip
-PATIENCE_MS = 90_000
+PATIENCE_MS = 240_000
 expect.set_options(timeout=PATIENCE_MS)
 LOCAL = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")
 
@@ -71,7 +72,7 @@ def served(small, tmp_path_factory) -> Iterator[dict[str, Any]]:
                "journals": folder / "journals"}  # fmt: skip
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
         process.stdout.close()
         log.close()
 
@@ -118,7 +119,7 @@ def page(browser, served) -> Iterator[Page]:
 
 
 def opened(page: Page, served: dict[str, Any]) -> Page:
-    seen: dict[str, list[str]] = {"elsewhere": [], "errors": []}
+    seen: dict[str, list[str]] = {"elsewhere": [], "errors": [], "dialogs": [], "stay": []}
     page.seen = seen  # type: ignore[attr-defined]
     page.set_default_timeout(PATIENCE_MS)
 
@@ -130,11 +131,15 @@ def opened(page: Page, served: dict[str, Any]) -> Page:
         if message.type == "error":
             seen["errors"].append(message.text)
 
+    def answer(dialog: Any) -> None:
+        seen["dialogs"].append(dialog.type)
+        dialog.dismiss() if seen["stay"] else dialog.accept()
+
     page.on("request", request)
     page.on("websocket", request)
     page.on("console", said)
     page.on("pageerror", lambda error: seen["errors"].append(str(error)))
-    page.on("dialog", lambda dialog: dialog.accept())
+    page.on("dialog", answer)
     page.goto(served["url"])
     expect(asked(page)).to_contain_text("Asked:")
     return page
@@ -148,6 +153,17 @@ def enter(page: Page, name: str, value: str) -> None:
     field = page.get_by_role("spinbutton", name=name, exact=True)
     field.fill(value)
     field.press("Tab")
+
+
+def kernel_of(page: Page) -> str:
+    return str(json.loads(page.locator("#jupyter-config-data").inner_text())["kernelId"])
+
+
+def is_running(kernel: str, served: dict[str, Any]) -> bool:
+    token = served["url"].partition("?")[2]
+    return "execution_state" in answered(
+        f"http://127.0.0.1:{served['port']}/api/kernels/{kernel}?{token}"
+    )
 
 
 def generate(page: Page) -> None:
@@ -283,7 +299,7 @@ def test_an_instrument_is_heard_a_listener_screened_a_manifest_restored(page, se
         )
         page.get_by_role("button", name="Hear harp", exact=True).click()
 
-    page.locator("summary", has_text="Listener").first.click()
+    page.locator("summary", has_text="Pseudonym and measures").click()
     page.get_by_role("textbox", name="Pseudonym").fill("P07")
     page.get_by_role("textbox", name="Pseudonym").press("Tab")
     expect(page.locator(".sonicrx-page .alert")).to_contain_text("first needs an answer")
@@ -321,7 +337,7 @@ def test_an_instrument_is_heard_a_listener_screened_a_manifest_restored(page, se
                  if "P07" in path.read_text()}  # fmt: skip
     manifest = max(folder.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
     page.get_by_role("combobox", name="Goal", exact=True).select_option("focus")
-    expect(asked(page)).to_contain_text("45 minutes")
+    expect(asked(page)).to_contain_text("30 minutes")
     page.locator("summary", has_text="Make a track again").click()
     page.get_by_label("Make this again").set_input_files(manifest.with_name("prescription.json"))
     expect(asked(page)).to_contain_text("18 s, from 84 to 60 beats per minute")
@@ -339,6 +355,13 @@ def test_cancelled_half_way_and_loaded_anew_nothing_is_lost(page, browser, serve
     sound.evaluate("async (audio) => { await audio.play(); }")
     page.wait_for_function("document.querySelector('.sonicrx-takes .player audio').currentTime > 1")
     assert page.get_by_role("progressbar").first.get_attribute("value") != "1"
+    page.seen["stay"].append("when asked")
+    page.evaluate("location.reload()")
+    until = time.monotonic() + PATIENCE_MS / 1000
+    while not page.seen["dialogs"] and time.monotonic() < until:
+        page.wait_for_timeout(200)
+    assert page.seen["dialogs"] == ["beforeunload"]
+    page.seen["stay"].clear()
     enter(page, "Length", "1.25")  # the page answers meanwhile
     expect(asked(page)).to_contain_text("1 minute 15 s")
     page.get_by_role("button", name="Cancel").click()
@@ -350,12 +373,18 @@ def test_cancelled_half_way_and_loaded_anew_nothing_is_lost(page, browser, serve
     enter(page, "Length", "1.5")
     generate_button.click()
     expect(page.get_by_role("button", name="Cancel")).to_be_enabled()
+    kernel = kernel_of(page)
+    assert is_running(kernel, served)
     page.reload()
     expect(page.get_by_text("The page was loaded anew while a take was made")).to_be_visible()
     expect(asked(page)).to_contain_text("1 minute 30 s")
     expect(page.get_by_role("combobox", name="Goal", exact=True)).to_have_value("grief")
     expect(page.locator(".sonicrx-takes .player audio")).to_have_count(1)  # the take that was made
     page.wait_for_function("document.querySelector('.sonicrx-takes .player audio').readyState >= 1")
+
+    page.wait_for_timeout(8_000)  # who does not end when told to is ended after 5 s
+    assert not is_running(kernel, served)
+    assert is_running(kernel_of(page), served)
 
     other = opened(browser.new_context().new_page(), served)
     expect(other.get_by_text("Nothing has been made yet.")).to_be_visible()

@@ -134,8 +134,9 @@ def prescriptions(draw):
 def drawn_at_random(laid, rng):
     """A stream whose kinds of token are drawn in equal shares, under rules and wishes."""
     arrivals, clear = arrivals_for([laid])
-    held = [*anchored(rules.rules_for([laid], VOCABULARY), [laid]), *arrivals]
-    state, ids, wishes = rules.State(1, VOCABULARY), list[int](), [*clear, *wishes_for([laid])]
+    ruled, wished = rules.rules_for([laid], VOCABULARY), [*clear, *wishes_for([laid])]
+    held, wishes = anchored(ruled, wished, [laid])
+    state, ids, held = rules.State(1, VOCABULARY), list[int](), [*held, *arrivals]
     while not ids or VOCABULARY.names[ids[-1]] != "EOS_None":
         allowed = np.logical_and.reduce([rule.allowed(state)[0] for rule in held])
         assert allowed.any(), [VOCABULARY.names[i] for i in ids[-12:]]

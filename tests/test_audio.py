@@ -240,7 +240,7 @@ def test_24_bit_files_round_trip(sound, suffix, tmp_path):
     np.testing.assert_allclose(samples, sound.samples, atol=2**-23)
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".flac", ".mp3"])
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".mp3", ".opus"])
 def test_tags_round_trip_and_bytes_repeat(sound, suffix, tmp_path):
     first = audio.save(sound, tmp_path / f"a{suffix}", TAGS)
     second = audio.save(sound, tmp_path / f"b{suffix}", TAGS)
@@ -250,15 +250,16 @@ def test_tags_round_trip_and_bytes_repeat(sound, suffix, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"a{suffix}", f"b{suffix}"]
 
 
-def test_mp3_sounds_alike(sound, tmp_path):
-    samples, rate = audio.load(audio.save(sound, tmp_path / "track.mp3", {}))
+@pytest.mark.parametrize("suffix", [".mp3", ".opus"])
+def test_what_is_compressed_sounds_alike_and_as_long(sound, suffix, tmp_path):
+    samples, rate = audio.load(audio.save(sound, tmp_path / f"track{suffix}", {}))
     assert rate == RATE
     assert samples.shape == sound.samples.shape
     assert np.corrcoef(samples.ravel(), sound.samples.ravel())[0, 1] > 0.99
 
 
 def test_files_that_cannot_be_written_leave_nothing(sound, tmp_path):
-    with pytest.raises(ValueError, match=r"suffix '.ogg' of a.ogg; legal are .wav, .flac, .mp3"):
+    with pytest.raises(ValueError, match=r"suffix '.ogg' of a.ogg; legal are .wav, .+, .opus"):
         audio.save(sound, tmp_path / "a.ogg", {})
     loud = Sound(sound.samples * 1000, RATE, "", "", "")
     with pytest.raises(ValueError, match=r"would clip in a\.flac"):

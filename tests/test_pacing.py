@@ -115,7 +115,7 @@ def test_held_notes_are_counted_where_performance_sets_the_lengths():
     voices = pacing.Voices([asked(polyphony=3.0, articulation=1.0, density=1.0)])
     short = "0.1.12"  # what is composed does not count
     state = after(HEAD + note(0, 60, 64, length=short) + note(12, 60, length=short))
-    assert (state.phrase_held[0], state.phrase_spell[0], state.held()[0]) == (24, 12, 1)
+    assert (state.bar_held[0], state.bar_spell[0], state.held()[0]) == (24, 12, 1)
     # after the next beat 24 + 12 - 3 x 24 = -36: too thin to go on
     thin = HEAD + note(0, 60, 64, length=short) + note(12, 60, length=short)
     assert not wished(voices, thin, "Position")
@@ -129,18 +129,20 @@ def test_held_notes_are_counted_where_performance_sets_the_lengths():
 
 
 def test_a_family_is_held_for_a_bar_or_a_whole_note_at_most():
-    state = after(HEAD + note(36, 60, 64) + HEAD + HEAD)
-    assert (state.phrase_held[0], state.phrase_spell[0], state.held()[0]) == (2 * 48, 48, 0)
+    state = after(HEAD + note(36, 60, 64) + HEAD + ["Position_40"])  # from 36 to 84: bars of 48
+    assert (state.bar_held[0], state.bar_spell[0], state.held()[0]) == (2 * 36, 36, 0)
     two = ["Bar_None", "TimeSig_2/4"]
-    state = after(two + note(12, 60) + two * 4)  # from 12 to 60, of bars of 24
-    assert (state.phrase_spell[0], state.held()[0]) == (0, 0)  # the fifth bar begins a phrase
-    state = after(two + note(12, 60) + two * 2)
-    assert (state.phrase_held[0], state.phrase_spell[0], state.held()[0]) == (36, 36, 1)
+    state = after(two + note(12, 60) + two * 2)  # from 12 to 60, of bars of 24
+    assert (state.bar_held[0], state.bar_spell[0], state.held()[0]) == (0, 0, 1)
+    state = after(two + note(12, 60) + two * 2 + ["Position_20"])
+    assert (state.bar_held[0], state.bar_spell[0], state.held()[0]) == (12, 12, 0)
 
 
 def test_what_a_note_covers_goes_on_over_the_bar_line():
-    state = after(HEAD + note(36, 60, length="2.0.12") + HEAD)  # 12 positions reach into this bar
-    assert state.phrase_cover[0] == 24
+    over = HEAD + note(36, 60, length="2.0.12")
+    assert after(over).bar_cover[0] == 24
+    state = after(over + HEAD)  # 12 positions reach into this bar
+    assert state.bar_cover[0] == 0
     state.update(np.array([VOCABULARY.names.index("Position_6")]))
     np.testing.assert_array_equal(state.newly_covered(np.array([[2, 6, 8]])), [[0, 0, 2]])
 

@@ -408,15 +408,17 @@ def test_where_there_is_room_for_few_they_take_turns():
     ]
 
 
-@given(st.integers(1, 200), st.integers(1, 12), st.floats(0, 14))
-def test_no_more_play_at_once_than_there_is_room_for(bars, families, room):
+@given(st.lists(st.integers(0, 14), min_size=1, max_size=200), st.integers(1, 12))
+@example([2] * 4 + [1] * 14, 3)  # one that enters within a turn is not chosen for it
+def test_no_more_play_at_once_than_there_is_room_for(rooms, families):
+    bars, room = len(rooms), np.array(rooms)
     free = arrangement(bars, families)
-    found = arrangement(bars, families, at_once=np.full(bars, np.floor(room)))
+    found = arrangement(bars, families, at_once=room.astype(float))
     assert not (found & ~free).any()
     assert found.any(axis=1).all()
     assert found.any(axis=0).all()
     turn = max(1, min(4, bars // families))
-    assert (found.sum(axis=1)[:-turn] <= max(1, room)).all()
+    assert (found.sum(axis=1) <= np.maximum(room, 1))[:-turn].all()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from sonicrx_ml.palette import FAMILIES, RANGES
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import METERS, Prescription
 from sonicrx_ml.sampling import SamplingConfig
-from sonicrx_ml.sections import Section
+from sonicrx_ml.sections import Return, Section
 
 PLAIN = SamplingConfig(guidance=1.0, top_p=1.0, temperature=1.0)
 
@@ -37,8 +37,9 @@ def test_sections_fill_the_piece_return_and_leave_anchors_alone(bars, seconds, p
     taken = np.zeros(bars, dtype=bool)
     for first in busy:
         taken[first : first + 4] = True
-    laid = sections.lay(bars, seconds, phrase, seed, taken)
-    assert laid == sections.lay(bars, seconds, phrase, seed, taken)
+    laid = sections.lay(bars, seconds, phrase, seed)
+    assert laid == sections.lay(bars, seconds, phrase, seed)
+    returns = sections.of_sections(laid, phrase, taken)
     assert laid[0].first == 0
     ends = [section.first + section.bars for section in laid]
     assert ends[:-1] == [section.first for section in laid[1:]]
@@ -56,17 +57,42 @@ def test_sections_fill_the_piece_return_and_leave_anchors_alone(bars, seconds, p
         origin = laid[letters.index(letter)]
         assert section.first % phrase == 0
         assert section.bars >= 2 * phrase
+        back = [each for each in returns if section.first <= each.site < section.stop]
         if section is origin:
-            assert section.theme == 0
-        if section.theme:
-            assert section.theme % phrase == 0
-            assert section.source - origin.first == section.site - section.first
-            assert section.source + section.theme <= origin.first + origin.bars - phrase
-            assert section.site + section.theme <= section.first + section.bars - phrase
-            assert not taken[section.source :][: section.theme].any()
-            assert not taken[section.site :][: section.theme].any()
-        elif section is not origin:
-            assert taken.any()
+            assert not back
+        for each in back:
+            assert each.bars % phrase == 0
+            assert each.source - origin.first == each.site - section.first
+            assert each.source + each.bars <= origin.stop - phrase
+            assert each.site + each.bars <= section.stop - phrase
+            assert not taken[each.source :][: each.bars].any()
+            assert not taken[each.site :][: each.bars].any()
+        assert back or section is origin or taken.any()
+
+
+@pytest.mark.parametrize(
+    ("bars", "phrase", "busy", "expected"),
+    [
+        (12, 4, (), []),
+        (13, 4, (), [(0, 8, 3)]),
+        (28, 4, (), [(0, 8, 3)]),
+        (32, 4, (), [(0, 8, 3), (16, 24, 3)]),
+        (32, 4, (10,), [(16, 24, 3)]),
+        (32, 4, (3, 11), [(0, 8, 3), (16, 24, 3)]),
+        (12, 3, (), [(0, 6, 2)]),
+    ],
+)
+def test_the_third_of_four_phrases_begins_as_the_first(bars, phrase, busy, expected):
+    taken = np.isin(np.arange(bars), busy)
+    form = (Section("A", 0, bars),)
+    found = sections.of_phrases(form, phrase, taken)
+    assert [(each.source, each.site, each.bars) for each in found] == expected
+
+
+def test_where_a_section_takes_something_up_its_phrases_do_not():
+    form, free = (Section("A", 0, 16), Section("A'", 16, 16)), np.zeros(32, dtype=bool)
+    long = (Return(source=4, site=24, bars=8),)
+    assert sections.of_phrases(form, 4, free, long) == (Return(source=0, site=8, bars=3),)
 
 
 def test_twenty_minutes_have_a_form_and_two_minutes_have_none():
@@ -112,14 +138,14 @@ def test_the_top_line_is_the_highest_that_sounds():
 
 
 def laid_for(first, later, **controls):
-    """A plan whose first half and second half are asked otherwise, and a section that returns."""
+    """A plan whose first half and second half are asked otherwise, and what returns."""
     asked = Prescription.from_dict(
         {"duration_s": 60, "tempo": 64} | controls | {
             name: [[0.0, first[name]], [0.49, first[name]], [0.51, later[name]], [1, later[name]]]
             for name in first
         }
     )  # fmt: skip
-    return plan(asked), Section("A'", 8, 8, source=0, site=10, theme=2)
+    return plan(asked), Return(source=0, site=10, bars=2)
 
 
 SCALE = themes.Melody(np.arange(8) * 12, np.full(8, 12), 72 + np.arange(8))
@@ -130,6 +156,7 @@ def test_it_moves_by_octaves_with_the_register():
     lower = themes.taken_up(SCALE, *laid_for({"register": 72}, {"register": 59}))
     assert same.pitch.tolist() == SCALE.pitch.tolist()
     assert lower.pitch.tolist() == (SCALE.pitch - 12).tolist()
+    assert len(themes.taken_up(SCALE, *laid_for({"register": 66}, {"register": 72}))) == 0
     flute = laid_for({"register": 72}, {"register": 50}, instruments=["flute"])
     assert themes.taken_up(SCALE, *flute).pitch.min() >= RANGES["flute"][0]
 
@@ -170,12 +197,14 @@ def prescriptions(draw):
     return Prescription.from_dict({k: v for k, v in values.items() if v is not None})
 
 
-@settings(max_examples=4, phases=[Phase.generate],
+@settings(max_examples=4, phases=[Phase.explicit, Phase.generate],
           suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
-@given(prescriptions(), st.integers(1, 2))
-def test_a_returning_section_takes_up_its_melody(bundle, asked, takes):
+@given(prescriptions(), st.integers(1, 2), st.booleans())
+@example(Prescription.from_dict({"duration_s": 26, "tempo": 180, "seed": 1}), 1, False)
+def test_what_returns_is_the_melody_that_was(bundle, asked, takes, many):
+    """In a form of several sections, and within the only one."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sections, "BARS", 6)
+        patched.setattr(sections, "BARS", 6 if many else 16)
         patched.setattr(sections, "SECONDS", 1.0)
         patched.setattr(rules, "TOKENS_PER_BAR", 26)
         laid = plan(asked)
@@ -183,22 +212,20 @@ def test_a_returning_section_takes_up_its_melody(bundle, asked, takes):
         (grid,) = sampling.sample(bundle, [laid], [asked.seed], config, lambda *_: takes - 1)
     lead = laid.families[0]
     size = laid.bars.meters[0].numerator * GRID
-    returns = [section for section in laid.sections if section.theme]
-    assert returns
-    for section in returns:
-        stop = section.source + section.theme
-        line = themes.top_line(grid, section.source, stop, lead)
-        wanted = themes.taken_up(line, laid, section)
+    assert {back.bars for back in laid.returns} == ({4} if many else {3})
+    for back in laid.returns:
+        line = themes.top_line(grid, back.source, back.source + back.bars, lead)
+        wanted = themes.taken_up(line, laid, back)
         if not len(wanted):
             continue
         mine = grid.family == list(FAMILIES).index(lead)
-        onset = (grid.bar - section.site) * size + grid.position
+        onset = (grid.bar - back.site) * size + grid.position
         notes = set(zip(onset[mine], grid.pitch[mine], grid.length[mine], strict=True))
         assert set(zip(wanted.onset, wanted.pitch, wanted.length, strict=True)) <= notes
         assert set(wanted.length) <= set(DURATIONS)
         for bar in np.unique(wanted.onset // size):
             tune = wanted.pitch[wanted.onset // size == bar]
-            inside = mine & (grid.bar == section.site + bar)
+            inside = mine & (grid.bar == back.site + bar)
             assert (grid.pitch[inside] >= tune.min()).sum() == len(tune)
 
 
@@ -206,7 +233,9 @@ def test_a_section_comes_to_rest_before_the_next(bundle):
     """In its last bar nothing begins on the last beat, and what begins late is of the tonic."""
     asked = Prescription.from_dict({"duration_s": 24, "tempo": 160, "mode": "major"})
     laid = dataclasses.replace(
-        plan(asked), sections=(Section("A", 0, 6), Section("B", 6, 5), Section("C", 11, 5))
+        plan(asked),
+        returns=(),
+        sections=(Section("A", 0, 6), Section("B", 6, 5), Section("C", 11, 5)),
     )
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(rules, "TOKENS_PER_BAR", 30)
@@ -228,9 +257,8 @@ def test_a_plan_without_returns_has_the_rules_of_before(bundle):
 def test_the_leading_family_plays_what_is_taken_up():
     asked = {"duration_s": 400, "polyphony": 1, "articulation": 1.0, "seed": 3}
     laid = plan(Prescription.from_dict(asked | {"instruments": ["piano", "cello"]}))
-    back = [section for section in laid.sections if section.theme]
-    assert back
+    assert laid.returns
     assert not laid.playing[:, 0].all()  # they take turns
-    for section in back:
-        for start in (section.source, section.site):
-            assert laid.playing[start : start + section.theme, 0].all()
+    for back in laid.returns:
+        for start in (back.source, back.site):
+            assert laid.playing[start : start + back.bars, 0].all()

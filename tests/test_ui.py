@@ -50,7 +50,7 @@ def page(small, tmp_path) -> ClinicianPage:
 
 def wait(page: ClinicianPage) -> None:
     """Until the worker has nothing to do; without a kernel its news arrives at once."""
-    page.worker._pool.submit(lambda: None).result(60)
+    page.worker._pool.submit(lambda: None).result(300)
 
 
 class Listening(ClinicianPage):
@@ -161,7 +161,15 @@ def test_an_anchor_is_composed_or_read_and_taken_away(page):
     page._anchor_given("anchor_file", "P07.mid", b"no MIDI")
     assert "P07.mid" in page.asking.errors["anchor_file"]
     assert page.state.prescription()[0].anchor == composed(5)
-    page.ask(anchor=None)
+    page.ask(anchor="none")
+    assert page.state.prescription()[0].anchor is None
+
+
+def test_the_anchor_of_a_profile_returns_unless_none_is_chosen(page):
+    listener = Listener(id="P07", anchor=composed(3), screening=NO_TO_ALL)
+    page._profile_given("profile", "P07.json", listener.to_json().encode())
+    assert page.state.prescription()[0].anchor == composed(3)
+    page.ask(anchor="none")
     assert page.state.prescription()[0].anchor is None
 
 
@@ -455,7 +463,7 @@ def test_the_check_puts_warnings_and_misses_first(made):
     assert shown.rindex("missed</td>") < shown.index("✓</span></span>met</td>")
 
 
-@pytest.mark.parametrize("formats", [("flac",), ("wav", "mp3")])
+@pytest.mark.parametrize("formats", [("flac",), ("wav", "mp3", "opus")])
 def test_an_export_is_one_zip_of_all(made, tmp_path, formats):
     take = made.kept
     archive = zipfile.ZipFile(export(take, formats, tmp_path / "new" / "take.zip"))
@@ -474,7 +482,7 @@ def test_an_export_is_one_zip_of_all(made, tmp_path, formats):
 
 def test_an_export_of_no_sound_or_an_unknown_one_is_refused(made, tmp_path):
     for formats in ((), ("ogg",)):
-        with pytest.raises(ValueError, match="legal are flac, wav, mp3"):
+        with pytest.raises(ValueError, match="legal are flac, wav, mp3, opus"):
             export(made.kept, formats, tmp_path / "take.zip")
     assert not (tmp_path / "take.zip").exists()
 
@@ -586,6 +594,33 @@ def test_two_takes_change_places(made):
     assert [take.folder.name for take in made._side_by_side()] == names
 
 
+def test_a_session_is_saved_once_for_each_time_something_is_entered(made):
+    made._person_changed("id", "P11")
+    made.logbook.save()
+    assert made.logbook.actions.enabled == []
+    made.logbook.form.changed("suds_before", 3.0)
+    made.logbook.form.changed("suds_after", 2.0)
+    assert made.logbook.actions.enabled == ["save"]
+
+
+def test_a_track_that_is_opened_from_a_file_can_be_logged(page, small, tmp_path):
+    heard = prescribe("sleep", 300, seed=4)
+    page._person_changed("id", "P07")
+    page._person_changed("likes", ["harp"])
+    page._person_changed("dislikes", ["harp"])  # not possible, but the pseudonym is known
+    assert "a track that is kept or opened" in page.logbook.actions.text
+    page._manifest_given("manifest", "prescription.json", heard.to_json().encode())
+    assert page.logbook.actions.enabled == ["save"]
+    assert "P07 with the track of prescription.json" in page.logbook.actions.text
+    anew = ClinicianPage(small, page.out, tmp_path / "journals")
+    anew.keeper.found = {"visitor": page.visitor,
+                         "draft": json.loads(json.dumps(page.keeper.draft))}  # fmt: skip
+    assert anew.logbook.actions.enabled == ["save"]
+    anew.logbook.save()
+    (session,) = Journal(tmp_path / "journals", "P07").sessions()
+    assert session.prescription == heard
+
+
 def test_a_session_needs_a_listener_and_a_track(page):
     assert page.logbook.actions.enabled == []
     assert "a listener's pseudonym and a track that is kept" in page.logbook.actions.text
@@ -607,6 +642,11 @@ def test_a_course_is_planned_made_stopped_gone_on_with_heard_and_exported(page, 
     assert "day 1" in panel.calendar.value
     assert panel.calendar.value.count("planned") == 2
     assert panel.actions.enabled == ["plan", "make"]
+    panel._changed("starts", "2026-12-01")
+    panel.plan()
+    assert "Tue 2026-12-01" in panel.calendar.value
+    assert "Thu 2026-12-03" in panel.calendar.value
+    panel._changed("starts", None)
 
     stepped = panel._stepped
     panel._stepped = lambda *step: (stepped(*step), panel.cancel())

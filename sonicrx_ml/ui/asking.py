@@ -15,17 +15,17 @@ from typing import Any
 
 from sonicrx_ml import motifs
 from sonicrx_ml.anchor import Motif
+from sonicrx_ml.asking import a_course, for_anyone, for_listener
 from sonicrx_ml.course import Course
-from sonicrx_ml.course import plan as plan_course
 from sonicrx_ml.curve import Curve
-from sonicrx_ml.fitting import ListeningPlan, prescribe_for
+from sonicrx_ml.fitting import ListeningPlan
 from sonicrx_ml.goals import evidence, goal_names, prescribe
-from sonicrx_ml.listener import Listener
+from sonicrx_ml.listener import Listener, pseudonym
 from sonicrx_ml.notes import read_midi
 from sonicrx_ml.prescription import CONTROLS, Prescription
 from sonicrx_ml.sampling import SamplingConfig
 from sonicrx_ml.screening import ScreenError, items
-from sonicrx_ml.ui.fields import COMPOSED, FROM_FILE, OWN_GOAL
+from sonicrx_ml.ui.fields import COMPOSED, FROM_FILE, NO_ANCHOR, OWN_GOAL
 
 FIRST_GOAL = "anxiety"
 MOST_CARE = 4  # tries for each phrase, where nobody says otherwise
@@ -42,7 +42,7 @@ class Asking:
     takes: int = 1
     best_of: int = MOST_CARE
     anchor: str | None = None
-    """Where the anchor is from: a number, a file or nowhere."""
+    """Where the anchor is from: a number, a file, nowhere, or None for the listener's own."""
     anchor_seed: int = 0
     anchor_motif: dict[str, Any] | None = None
     person: dict[str, Any] = field(default_factory=dict)
@@ -91,6 +91,13 @@ class Asking:
         answers = {name: self.person[name] for name in items() if name in self.person}
         return Listener(**given | {"screening": answers})
 
+    def pseudonym(self) -> str | None:
+        """Of the listener, where it is legal, whatever else of the profile is not."""
+        try:
+            return pseudonym(self.person.get("id"), "id")
+        except ValueError:
+            return None
+
     def profile(self, text: bytes) -> None:
         """Take a stored profile over. Raises `ValueError`."""
         known = json.loads(Listener.from_json(text).to_json())
@@ -100,9 +107,9 @@ class Asking:
     def controls(self) -> dict[str, Any]:
         """What was changed by hand, the anchor among it."""
         given = dict(self.edited)
-        if self.anchor is None:
+        if self.anchor in (None, NO_ANCHOR):
             given.pop("anchor_at", None)
-            return given
+            return given if self.anchor is None else given | {"anchor": None}
         return given | {"anchor": self._motif()}
 
     def _motif(self) -> Motif:
@@ -125,40 +132,44 @@ class Asking:
             motif = Motif.of(content)
         self.anchor, self.anchor_motif = FROM_FILE, motif.to_dict()
 
+    def given(self) -> dict[str, Any]:
+        """Goal and controls, as `sonicrx_ml.asking` takes them. Raises `ValueError`."""
+        given = self.controls()
+        if self.goal == OWN_GOAL:
+            return {"duration_s": None} | given
+        if "duration_s" in given and given["duration_s"] is None:
+            raise ValueError("duration_s is empty; legal are 10 to 7200 s")
+        return given | {"goal": self.goal}
+
     def prescription(self) -> tuple[Prescription, ListeningPlan | None]:
         """What would be composed, and for a listener why. Raises `ValueError`, `ScreenError`."""
-        given, listener = self.controls(), self.listener()
-        override = self.person.get("override")
-        if listener is None and override is not None:
-            raise ValueError("override without a listener; legal is to give a pseudonym")
-        if self.goal == OWN_GOAL:
-            if listener is not None:
-                raise ValueError("goal of your own for a listener; legal is a goal of the list, "
-                                 "which the safety screen knows")  # fmt: skip
-            return Prescription.from_dict({"duration_s": None} | given), None
-        length = given.pop("duration_s", None)
-        if length is None and "duration_s" in self.edited:
-            raise ValueError("duration_s is empty; legal are 10 to 7200 s")
+        given, listener, override = self.given(), self.listener(), self.person.get("override")
         if listener is None:
-            return prescribe(self.goal, length, **given), None
-        plan = prescribe_for(listener, self.goal, length, override=override, **given)
+            if override is not None:
+                raise ValueError("override without a listener; legal is to give a pseudonym")
+            own = self.goal == OWN_GOAL  # which may have a name that no preset has
+            return Prescription.from_dict(given) if own else for_anyone(given), None
+        self._known_goal("for a listener")
+        plan = for_listener(listener, given, override=override)
         return plan.prescription, plan
 
     def course(self, shape: str) -> Course:
         """The same as a course. Raises `ValueError`, `ScreenError`."""
-        given, listener = self.controls(), self.listener()
-        if self.goal == OWN_GOAL:
-            raise ValueError("a course of a goal of your own; legal is a goal of the list")
-        length = given.pop("duration_s", None)
+        self._known_goal("as a course")
         override = self.person.get("override")
-        return plan_course(shape, self.goal, length, listener=listener, override=override, **given)
+        return a_course(shape, self.listener(), self.given(), override=override)
+
+    def _known_goal(self, what: str) -> None:
+        if self.goal == OWN_GOAL:
+            raise ValueError(f"goal of your own {what}; legal is a goal of the list, which the "
+                             "safety screen knows")  # fmt: skip
 
     def sampling(self) -> SamplingConfig:
         return SamplingConfig(best_of=self.best_of)
 
     # ------------------------------------------------------------ made again
 
-    def restore(self, text: bytes) -> None:
+    def restore(self, text: bytes) -> Prescription:
         """Every control as a manifest or a prescription has it. Raises `ValueError`."""
         try:
             values = json.loads(text)
@@ -176,6 +187,7 @@ class Asking:
         best_of = (values.get("sampling") or {}).get("best_of")
         if best_of is not None:
             self.best_of = SamplingConfig(best_of=best_of).best_of
+        return found
 
     def _take(self, found: Prescription) -> None:
         self.goal = found.goal if found.goal in goal_names() else OWN_GOAL
@@ -183,7 +195,7 @@ class Asking:
         own = {} if self.goal == OWN_GOAL else {"goal"}
         names = [name for name in CONTROLS if name not in own and name != "anchor"]
         self.edited = {name: given.get(name) for name in names}
-        self.anchor = FROM_FILE if found.anchor else None
+        self.anchor = FROM_FILE if found.anchor else NO_ANCHOR
         self.anchor_motif = found.anchor.to_dict() if found.anchor else None
 
 
@@ -278,11 +290,19 @@ def place_of(error: ValueError) -> str | None:
     return first if first in CONTROLS or first in LISTENER_FIELDS or first == "override" else None
 
 
+def known_as() -> dict[str, str]:
+    """What the safety screen calls by name, as the page calls it."""
+    goals = {f"goal {name!r}": f"“{evidence(name).title}”" for name in goal_names()}
+    return goals | {name: name.replace("_", " ") for name in items()}
+
+
 def said(error: ValueError) -> str:
     """An error in the words of the page."""
     text = str(error)
     if isinstance(error, ScreenError):
         text = text.partition("; legal is override=")[0]
+        for name, title in known_as().items():
+            text = text.replace(name, title)
         more = " A clinician may decide otherwise: write who and why under the safety screen."
         return f"The safety screen stands against it: {text}.{more if error.overridable else ''}"
     if text.startswith("duration_s"):

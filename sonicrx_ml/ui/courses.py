@@ -8,7 +8,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable
 from contextlib import closing
-from datetime import date
+from datetime import date, timedelta
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class CoursePanel(widgets.VBox):
         self.course: Course | None = None
         self.made: dict[int, Made] = {}
         self.folder: Path | None = None
+        self.starts: date | None = None
         self.values: dict[str, Any] = {"shape": next(iter(shapes())), "starts": None}
         self.form = Form([{"title": "", "help": "The first day is what is asked above.", "fields": [
             {"kind": "choice", "name": "shape", "label": "Course", "hint": "", "open": False,
@@ -86,7 +87,7 @@ class CoursePanel(widgets.VBox):
     def plan(self) -> bool:
         """Plan the days of what is asked now, and show them; whether that is possible."""
         try:
-            self._starts()
+            self.starts = self._starts()
             self.course, _, out = self.planned(self.values["shape"])
         except ValueError as error:
             self.calendar.value = refusal_html(str(error))
@@ -108,7 +109,7 @@ class CoursePanel(widgets.VBox):
             found = self.made.get(day.number)
             done = f"✓ made, {met(found.report)}" if found else "planned"
             rows.append(
-                f"<tr><th scope='row'>day {day.number}</th>"
+                f"<tr><th scope='row'>{_named(day.number, self.starts)}</th>"
                 f"<td>{escape(describe(day.prescription))}</td><td>{escape(done)}</td></tr>"
             )
         self.calendar.value = table(("day", "asked", "track"), rows)
@@ -132,7 +133,7 @@ class CoursePanel(widgets.VBox):
         if self.job is not None or not self.plan():
             return
         course, sampling, out = self.planned(self.values["shape"])
-        starts = self._starts()
+        starts = self.starts
         self.actions.alarm, self.actions.text, self.actions.share = "", "Getting ready …", 0.0
         self.job = self.worker.job(self._stepped)
         self._ready()
@@ -214,6 +215,12 @@ class CoursePanel(widgets.VBox):
     def _packed(self, path: Path) -> None:
         self.actions.text = f"{path.name} is in the browser's downloads."
         self.download(path.name, path)
+
+
+def _named(number: int, starts: date | None) -> str:
+    """A day of a course by its number, and by its date where the first one is known."""
+    on = f" <span class='day'>{starts + timedelta(number - 1):%a %Y-%m-%d}</span>" if starts else ""
+    return f"<span class='day'>day {number}</span>{on}"
 
 
 def as_mp3(flac: Path) -> bytes:

@@ -13,11 +13,11 @@ from sonicrx_ml.goals import evidence, goal_names
 from sonicrx_ml.listener import MEASURES, SOUNDS
 from sonicrx_ml.palette import FAMILIES, PALETTE
 from sonicrx_ml.prescription import CONTROLS, METERS, MODES, TONICS
-from sonicrx_ml.screening import LEGAL_OVERRIDE, items, sounds
+from sonicrx_ml.screening import LEGAL_OVERRIDE, items
 from sonicrx_ml.session import FIGURES, STOPPED
 
 OWN_GOAL = "own"
-COMPOSED, FROM_FILE = "composed", "file"
+NO_ANCHOR, COMPOSED, FROM_FILE = "none", "composed", "file"
 
 Field = dict[str, Any]
 Group = dict[str, Any]
@@ -87,6 +87,11 @@ def _of_family(family: str) -> list[tuple[str, str]]:
     return [(name, _said(name)) for name, (_, of) in PALETTE.items() if of == family]
 
 
+def _unwanted(family: str) -> list[tuple[str, str]]:
+    """All of a family, and each of it: the name of a family stands for all that is in it."""
+    return [(family, "all"), *(found for found in _of_family(family) if found[0] != family)]
+
+
 def _same(names: tuple[str, ...]) -> list[tuple[str, str]]:
     return [(name, _said(name)) for name in names]
 
@@ -109,7 +114,7 @@ def asking() -> list[Group]:
         ),
         _group(
             "Music",
-            _curve("tempo", "Tempo", 1, 72, (40, 130), "Felt beats a minute. Drag the points, or "
+            _curve("tempo", "Tempo", 1, 72, (40, 140), "Felt beats a minute. Drag the points, or "
                    "choose one and use the arrow keys; double-click adds one."),
             _curve("energy", "Energy", 0.01, 0.4, (0, 1), "Pace, loudness, staccato and register "
                    "together. Changing it opens density and articulation."),
@@ -122,7 +127,7 @@ def asking() -> list[Group]:
         ),
         _group(
             "Breathing and course",
-            _curve("breaths_per_min", "Breathing", 0.5, 6, (3, 16),
+            _curve("breaths_per_min", "Breathing", 0.5, 6, (4, 16),
                    "Rate at which the loudness swells."),
             _number("breath_depth_db", "Depth of a breath", "From trough to crest.", (1, 12), 0.5),
             _number("inhale_share", "Breathing in", "Share of a breath in which it swells.",
@@ -137,8 +142,9 @@ def asking() -> list[Group]:
         ),
         _group(
             "Auditory anchor",
-            _choice("anchor", "Anchor", [(COMPOSED, "composed from a number"),
-                                         (FROM_FILE, "from a file")], "none",
+            _choice("anchor", "Anchor", [(NO_ANCHOR, "none"), (COMPOSED, "composed from a number"),
+                                         (FROM_FILE, "from a file")],
+                    "the profile's, where it has one",
                     "A motif that returns in every track it is asked for. Experimental: there is "
                     "no direct trial."),
             _plain("anchor_seed", "Number of the motif", "", 0, 2**31 - 1,
@@ -199,15 +205,15 @@ def listener() -> list[Group]:
     questions = [
         _field("radio", name, item.question, options=answers) for name, item in items().items()
     ]
-    instruments = [("", [(name, _said(name)) for name in PALETTE])]
-    unwanted = [("", [(name, _said(name)) for name in sounds()])]
+    instruments = [(family, _of_family(family)) for family in FAMILIES]
+    unwanted = [(family, _unwanted(family)) for family in FAMILIES]
     override = _field(
         "text", "override", "A clinician's override",
         f"Who and why: {LEGAL_OVERRIDE}. It is recorded.", placeholder="Dr B: present throughout",
     )  # fmt: skip
     return [
         _group(
-            "Listener",
+            "Pseudonym and measures",
             _field("file", "profile", "Open a profile", "Of an earlier visit.", accept=".json"),
             _field("text", "id", "Pseudonym", "Letters and digits, one digit at least; never a "
                    "name. Without one, nothing is fitted to a listener or screened, and the label "
@@ -218,10 +224,10 @@ def listener() -> list[Group]:
         ),
         _group(
             "Likes and dislikes",
-            _sounds("likes", "Likes", instruments, _sentence(SOUNDS["likes"])),
-            _sounds("dislikes", "Dislikes", unwanted, _sentence(SOUNDS["dislikes"])),
+            _sounds("likes", "Likes", instruments, _sentence(SOUNDS["likes"]), folded=True),
+            _sounds("dislikes", "Dislikes", unwanted, _sentence(SOUNDS["dislikes"]), folded=True),
             _sounds("trigger_sounds", "Trigger sounds", unwanted,
-                    _sentence(SOUNDS["trigger_sounds"])),
+                    _sentence(SOUNDS["trigger_sounds"]), folded=True),
             folded=True,
             help="Preference and choice matter more than features in sleep and pain.",
         ),

@@ -22,7 +22,7 @@ from sonicrx_ml.ui.words import refusal_html, warnings_html
 
 
 class Logbook(widgets.VBox):
-    """A form for one session of the kept track, and what was logged before.
+    """A form for one session of a track, and what was logged before.
 
     folder : where journals are, one for each listener (see `journal`).
     """
@@ -36,17 +36,21 @@ class Logbook(widgets.VBox):
         self.listener: str | None = None
         self.child = False
         self.prescription: Prescription | None = None
+        self.track = ""
         self.entered: dict[str, Any] = {}
         self.form.changed = self._changed
         super().__init__([self.form, self.actions, self.chart])
         self.ready()
 
-    def about(self, listener: str | None, child: bool, prescription: Prescription | None) -> None:
-        """Whose session it would be, and of what."""
+    def about(
+        self, listener: str | None, child: bool, prescription: Prescription | None, track: str = ""
+    ) -> None:
+        """Whose session it would be, and of what; `track` names it."""
         if prescription != self.prescription or self.listener not in (None, listener):
             self.entered.clear()
         other = listener != self.listener
         self.listener, self.child, self.prescription = listener, child, prescription
+        self.track = track
         self.ready()
         if other:
             self.show()
@@ -55,11 +59,14 @@ class Logbook(widgets.VBox):
         """Show what would be saved, and whether it can be."""
         self.form.values = self._values()
         missing = [said for said, found in (
-            ("a listener's pseudonym", self.listener), ("a track that is kept", self.prescription)
+            ("a listener's pseudonym", self.listener),
+            ("a track that is kept or opened from a file", self.prescription),
         ) if not found]  # fmt: skip
         self.actions.enabled = [] if missing else ["save"]
-        needed = f"To log a session there must be {' and '.join(missing)}."
-        self.actions.text = needed if missing else ""
+        if missing:
+            self.actions.text = f"To log a session there must be {' and '.join(missing)}."
+        else:
+            self.actions.text = f"A session of {self.listener} with {self.track}."
 
     def _values(self) -> dict[str, Any]:
         values: dict[str, Any] = {"stopped": "finished"}
@@ -70,8 +77,8 @@ class Logbook(widgets.VBox):
 
     def _changed(self, name: str, value: Any) -> None:
         self.entered[name] = value
-        self.form.values = self._values()
-        self.form.errors = {}
+        self.form.errors, self.actions.alarm = {}, ""
+        self.ready()
 
     def save(self) -> None:
         """Write the session down; what is not legal is said beside its field."""
@@ -92,6 +99,7 @@ class Logbook(widgets.VBox):
         self.entered.clear()
         self.form.values, self.form.errors = self._values(), {}
         self.actions.alarm = ""
+        self.actions.enabled = []  # once is enough, until something is entered
         self.actions.text = f"Saved as session {number} of {self.listener}."
         self.show()
 

@@ -18,6 +18,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from sonicrx_ml import checkpoint
+from sonicrx_ml.asking import takes as takes_of
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.course import Course
 from sonicrx_ml.drawing import FIGURE_STYLE
@@ -37,7 +38,7 @@ from sonicrx_ml.ui.takes import FORMATS, Take, export, instrument_sound
 from sonicrx_ml.ui.widgets import Actions, Content, Form, Keeper, Player
 
 SHOWN = 2  # takes side by side
-FORMAT_NAMES = {"flac": "FLAC", "wav": "WAV", "mp3": "MP3"}
+FORMAT_NAMES = {"flac": "FLAC", "wav": "WAV", "mp3": "MP3", "opus": "Opus"}
 
 
 class ClinicianPage(widgets.VBox):
@@ -55,6 +56,8 @@ class ClinicianPage(widgets.VBox):
         self.job: Job | None = None
         self.takes: list[Take] = []
         self.kept: Take | None = None
+        self.opened: tuple[str, Prescription] | None = None
+        """A track that was opened from a file; a session is of it, until a take is kept."""
         self.chosen: list[str] = []
         """Names of the folders of the takes side by side."""
         self._files: dict[str, Content] = {}
@@ -77,6 +80,7 @@ class ClinicianPage(widgets.VBox):
         self.actions = Actions(
             [("generate", "Generate", "primary"), ("cancel", "Cancel", "")], guard=True
         )
+        self.unheard = widgets.HTML(words.TO_BE_HEARD)
         self.players = widgets.Box()
         self.players.add_class("sonicrx-takes")
         self.compare = Form([])
@@ -98,9 +102,11 @@ class ClinicianPage(widgets.VBox):
             _heading("1 Listener"), self.person, self.profile,
             _heading("2 Goal and music"), self.again, self.asking,
         ])  # fmt: skip
+        asked = widgets.VBox([self.asked, self.actions])
+        asked.add_class("sonicrx-asked")  # stays in sight
         right = widgets.VBox([
-            _heading("3 What is asked"), self.evidence, self.asked, self.fitted, self.actions,
-            _heading("4 Listen"), self.compare, self.players,
+            _heading("3 What is asked"), self.evidence, asked, self.fitted,
+            _heading("4 Listen"), self.unheard, self.compare, self.players,
             _heading("5 Check"), self.check, self.report, self.whole,
             _heading("6 Export"), self.formats, self.export,
             _heading("7 Session log"), self.logbook,
@@ -156,6 +162,10 @@ class ClinicianPage(widgets.VBox):
         self.takes = Take.all_in(self.folder)
         kept = [take for take in self.takes if take.folder.name == draft.get("kept")]
         self._keep(kept[0] if kept else (self.takes[-1] if self.takes else None))
+        if opened := draft.get("opened"):
+            self.opened = opened[0], Prescription.from_dict(opened[1])
+            self._about_log()
+            self._remember()
         if interrupted:
             self.actions.text = (
                 "The page was loaded anew while a take was made. Your choices are as they were: "
@@ -166,6 +176,7 @@ class ClinicianPage(widgets.VBox):
         self.keeper.draft = {
             "asking": self.state.draft(),
             "kept": self.kept.folder.name if self.kept else None,
+            "opened": self.opened and [self.opened[0], self.opened[1].to_dict()],
             "busy": self.job is not None,
         }
 
@@ -256,12 +267,12 @@ class ClinicianPage(widgets.VBox):
     def _manifest_given(self, name: str, file: str, content: bytes) -> None:
         before = replace(self.state)
         try:
-            self.state.restore(content)
+            found = self.state.restore(content)
         except (ValueError, TypeError) as error:
             self.state = before
             self.again.errors = {name: f"{file}: {error}"}
             return
-        self.again.errors = {}
+        self.again.errors, self.opened = {}, (f"the track of {file}", found)
         self._goal_changed()
 
     def _save_profile(self) -> None:
@@ -287,7 +298,7 @@ class ClinicianPage(widgets.VBox):
             return
         try:
             first, plan = self.state.prescription()
-            asked = [replace(first, seed=first.seed + i) for i in range(self.state.takes)]
+            asked = takes_of(first, self.state.takes)
             sampling, folder = self.state.sampling(), self.folder
         except ValueError as error:
             self._show_refused(error)
@@ -325,6 +336,7 @@ class ClinicianPage(widgets.VBox):
         self.early.figure, self.early.sound = picture, name
         if self.early not in self.players.children:
             self.players.children = (self.early, *self.players.children[: SHOWN - 1])
+            self.unheard.layout.display = "none"
 
     def _made(self, takes: list[Take]) -> None:
         again = {take.folder for take in takes}
@@ -351,7 +363,7 @@ class ClinicianPage(widgets.VBox):
     # ------------------------------------------------------------ listen, check
 
     def _keep(self, take: Take | None) -> None:
-        self.kept = take
+        self.kept, self.opened = take, None
         self._show_takes()
         self._ready()
         self._about_log()
@@ -374,6 +386,7 @@ class ClinicianPage(widgets.VBox):
         for player, take in zip(self.players.children, shown, strict=True):
             player.kept = take is self.kept
         self._show_compare(shown)
+        self.unheard.layout.display = "none" if shown else ""
         if not shown:
             self.check.value = words.NOTHING_YET
         elif self.kept is not None:
@@ -464,13 +477,11 @@ class ClinicianPage(widgets.VBox):
     # ------------------------------------------------------------ session log
 
     def _about_log(self) -> None:
-        asked = self.kept.prescription if self.kept else None
-        try:
-            listener = self.state.listener()
-        except ValueError:
-            listener = None
+        track, asked = self.opened or ("", None)
+        if self.kept is not None and self.opened is None:
+            track, asked = f"{self.kept.name}, which is kept", self.kept.prescription
         child = bool(self.state.person.get("child"))
-        self.logbook.about(listener.id if listener else None, child, asked)
+        self.logbook.about(self.state.pseudonym(), child, asked, track)
 
 
 def _heading(text: str) -> widgets.HTML:

@@ -50,6 +50,7 @@ def settings(
             "allow_template_override": "NO",
             "allow_theme_override": "NO",
             "file_allowlist": [],
+            "prelaunch_hook": give_form_token,
         },
         "MappingKernelManager": {
             "cull_idle_timeout": idle,
@@ -59,6 +60,15 @@ def settings(
         # Sound goes to the page in parts that it asks for: no flood to be held back.
         "ZMQChannelsWebsocketConnection": {"limit_rate": False},
     }
+
+
+def give_form_token(request: Any, **_: Any) -> None:
+    """Have the visitor given the cookie whose value a page sends back when it ends its kernel.
+
+    request : Tornado's handler of the page, before anything is sent. Whoever comes with the token
+        in the address would not get it else, and the server would refuse the end.
+    """
+    assert request.xsrf_token
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ from sonicrx_ml.report import met
 from sonicrx_ml.ui.words import describe
 from sonicrx_ml.verdicts import Report
 
-FORMATS = ("flac", "wav", "mp3")
+FORMATS = ("flac", "wav", "mp3", "opus")
 ALWAYS = (
     "track.mid", "prescription.json", "report.json", "report.html", "label.html", "manifest.json"
 )  # fmt: skip

@@ -17,7 +17,11 @@ from sonicrx_ml.report import cells, met
 from sonicrx_ml.verdicts import Report, Verdict
 
 NOTHING_YET = "<p class='soft'>Nothing has been made yet.</p>"
-COLUMNS = ("attribute", "measured on", "asked", "realised", "off by", "allowed", "verdict")
+TO_BE_HEARD = (
+    "<p class='soft'>What you generate is heard here, its first seconds while the rest is "
+    "composed; two takes stand side by side.</p>"
+)
+COLUMNS = ("attribute", "verdict", "measured on", "asked", "realised", "off by", "allowed")
 
 
 def describe(prescription: Prescription) -> str:
@@ -149,11 +153,12 @@ def _missed(report: Report, verdict: Verdict) -> str:
 def _rows(report: Report, verdicts: Iterable[Verdict]) -> str:
     rows = []
     for verdict in verdicts:
-        name, *figures, _ = (escape(cell) for cell in cells(report, verdict))
+        name, *figures, _ = (escape(cell.replace("_", " ")) for cell in cells(report, verdict))
         outcome = "met" if verdict.verdict == "pass" else "missed"
         rows.append(
-            f"<tr><th scope='row'>{name}</th>{''.join(f'<td>{cell}</td>' for cell in figures)}"
-            f"<td class='verdict {outcome}'>{_sign(outcome)}{outcome}</td></tr>"
+            f"<tr><th scope='row'>{name}</th>"
+            f"<td class='verdict {outcome}'>{_sign(outcome)}{outcome}</td>"
+            f"{''.join(f'<td>{cell}</td>' for cell in figures)}</tr>"
         )
     return table(COLUMNS, rows)
 

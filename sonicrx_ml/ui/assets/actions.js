@@ -37,6 +37,7 @@ export default {
         node.hidden = name === "cancel" && !busy;
       }
       bar.hidden = !busy;
+      el.classList.toggle("guarded", busy && model.get("guard")); // which the served page looks for
       if (busy && model.get("share") < 0) bar.removeAttribute("value");
       else bar.value = Math.max(0, model.get("share"));
       if (said.textContent !== model.get("text")) said.textContent = model.get("text");

@@ -1,6 +1,6 @@
 // A curve whose points are dragged on the picture, or moved with the keys.
 
-const CURVE = { width: 640, height: 190, left: 46, right: 626, top: 12, bottom: 158 };
+const CURVE = { width: 640, height: 190, left: 60, right: 622, top: 12, bottom: 158 };
 const APART = 0.001; // of the music, between neighbouring points
 
 /** field: {label, low, high, view, step, unit}; commit(points | null) is called when a change is done. */
@@ -194,7 +194,7 @@ function curveEditor(field, commit) {
     const parts = [];
     for (let i = 0; i <= 4; i++) {
       const value = range[0] + (i / 4) * (range[1] - range[0]);
-      const text = svg("text", { x: CURVE.left - 6, y: y(value) + 4, "text-anchor": "end" });
+      const text = svg("text", { x: CURVE.left - 16, y: y(value) + 5, "text-anchor": "end" });
       text.textContent = Number(value.toFixed(field.step < 1 ? 2 : 0));
       parts.push(svg("path", { class: "grid", d: `M${CURVE.left} ${y(value)}H${CURVE.right}` }), text);
       const anchor = ["start", "middle", "middle", "middle", "end"][i];

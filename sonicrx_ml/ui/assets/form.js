@@ -30,7 +30,14 @@ function choiceField(field, id, commit) {
   });
   if (field.open) select.append(h("option", { value: "", text: field.open === true ? OPEN : field.open }));
   for (const [value, text] of field.options) select.append(h("option", { value, text }));
-  return { node: select, show: (value) => { select.value = value === null ? "" : value; } };
+  return {
+    node: select,
+    show(value) {
+      const known = [...select.options].some((option) => option.value === (value ?? ""));
+      if (!known && value !== null) select.append(h("option", { value, text: value }));
+      select.value = value ?? "";
+    },
+  };
 }
 
 function textField(field, id, commit) {
@@ -72,7 +79,10 @@ function radioField(field, id, commit) {
   };
 }
 
-/** Sounds to tick, in groups; with `single`, one of each group; with `hear`, a button plays each. */
+/**
+ * Sounds to tick, in groups; with `single`, one of each group; with `hear`, a button plays each; with
+ * `folded`, behind a line that says which are ticked.
+ */
 function soundsField(field, id, commit, model) {
   let chosen = [];
   const boxes = new Map();
@@ -102,15 +112,23 @@ function soundsField(field, id, commit, model) {
       });
       return h("span", { class: "chip" }, label, play || null);
     });
-    return h("div", { class: "family", role: "group", "aria-label": title || field.label }, title ? h("span", { class: "family-name", text: title }) : null, ...chips);
+    const named = title ? `${field.label}: ${title}` : field.label;
+    return h("div", { class: "family", role: "group", "aria-label": named }, title ? h("span", { class: "family-name", text: title }) : null,
+      h("span", { class: "chips" }, ...chips));
   });
   const order = h("p", { class: "hint order" });
+  const ticked = h("span", { class: "ticked" });
+  const body = h("div", { class: "sounds" }, ...rows, order);
   return {
-    node: h("div", { class: "sounds" }, ...rows, order),
+    node: field.folded
+      ? h("details", { class: "pick" }, h("summary", {}, h("span", { text: `${field.label}: ` }), ticked), body)
+      : body,
     show(value) {
       chosen = value ?? [];
       for (const [name, box] of boxes) box.checked = chosen.includes(name);
-      order.textContent = field.hear && chosen.length ? `Leads: ${chosen[0].replaceAll("_", " ")}` : "";
+      const said = chosen.map((name) => name.replaceAll("_", " "));
+      ticked.textContent = said.join(", ") || "none";
+      order.textContent = field.hear && chosen.length ? `Leads: ${said[0]}` : "";
     },
   };
 }
@@ -130,7 +148,7 @@ function fieldRow(field, model) {
   const wrong = h("p", { class: "wrong", role: "alert", hidden: true });
   const grouped = GROUPED.has(field.kind);
   const heading = grouped
-    ? h("legend", {}, h("span", { text: field.label }), mark)
+    ? h("legend", { class: field.folded ? "unseen" : null }, h("span", { text: field.label }), mark)
     : h("label", { for: id }, h("span", { text: field.label }), mark);
   const node = h(grouped ? "fieldset" : "div",
     { class: `field ${field.kind}`, "aria-describedby": grouped ? `${id}-hint` : null, "data-field": field.name },

@@ -20,6 +20,8 @@ export default {
         const share = Math.min(1, sound.currentTime / figure.dataset.seconds);
         line.setAttribute("transform", `translate(${left + share * (right - left)})`);
         line.style.visibility = sound.currentTime > 0 ? "visible" : "hidden";
+        const at = ((left + share * (right - left)) / figure.viewBox.baseVal.width) * figure.clientWidth;
+        if (!sound.paused) picture.scrollLeft = at - picture.clientWidth / 2;
       }
       for (const button of marks.children)
         button.classList.toggle("passed", sound.currentTime >= Number(button.dataset.at) - 0.05);
