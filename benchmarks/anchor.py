@@ -1,20 +1,25 @@
 """Is a listener's motif in every track where it is asked, in no other, and at home there?
 
     python benchmarks/anchor.py [--seconds 45] [--listeners 2] [--checkpoint checkpoints/small]
+                                [--out outputs/anchor]
 
 Each goal is composed for its listeners in a meter, a key and a palette of its own, and once more
 without the anchor. Then every motif is looked for in every track: its own listener's, the others',
 and those without one; so are the motifs of many listeners for whom nothing was composed. Last, what
 the composer, told nothing of rules, finds likely: nats a note of all but the motif's own tokens, in
 the bars of the anchor and in the others. Figures go to `anchor.md` and `anchor.json`.
+
+A finished track is a line of `tracks.jsonl` in the folder `out`, kept as those of a suite are: a
+run that was stopped goes on; a track is made again only where checkpoint or code have changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +39,21 @@ from sonicrx_ml.plan import BarPlan, plan
 from sonicrx_ml.prescription import METERS, MODES, TONICS, Prescription
 from sonicrx_ml.sampling import SamplingConfig
 from sonicrx_ml.statistics import Estimate, bootstrap, ratio
+from sonicrx_ml.suite import key_of, whole_lines
 from sonicrx_ml.tokens import BAR, DURATION, PITCH, POSITION, PROGRAM, Ids, Vocabulary, decode
 
 HERE = Path(__file__).parent
 PALETTES = (["piano"], ["flute", "harp"], ["cello", "piano", "horn"], ["music_box", "warm_pad"],
             ["guitar", "oboe", "slow_strings"])  # fmt: skip
 STRANGERS = 20
+BATCH = 6  # tracks: what a kill can cost
+SAMPLING = SamplingConfig()
 
 
 def prescriptions(seconds: float, listeners: int) -> list[Prescription]:
     """So many listeners a goal; goals, meters, modes, keys and palettes run through apart."""
     found = []
     for number, goal in enumerate(goal_names() * listeners):
-        motif = composed(number, MODES[number % 2], list(BEATS)[(number // 2) % 4])
         asked = prescribe(
             goal,
             seconds,
@@ -57,13 +64,18 @@ def prescriptions(seconds: float, listeners: int) -> list[Prescription]:
             instruments=PALETTES[number % 5],
             seed=number,
         )
-        found.append(replace(asked, anchor=motif))
+        found.append(replace(asked, anchor=motif_of(number)))
     return found
+
+
+def motif_of(number: int) -> Motif:
+    """Of the listener of that number."""
+    return composed(number, MODES[number % 2], list(BEATS)[(number // 2) % 4])
 
 
 def streams(bundle: Bundle, plans: Sequence[BarPlan], seeds: Sequence[int]) -> list[Ids]:
     parts: list[list[Ids]] = [[] for _ in plans]
-    for index, ids in sampling.stream(bundle, plans, seeds, SamplingConfig()):
+    for index, ids in sampling.stream(bundle, plans, seeds, SAMPLING):
         parts[index].append(ids)
     return [np.concatenate(part) for part in parts]
 
@@ -128,41 +140,70 @@ def places(motif: Motif, notes: Notes) -> int:
     return len(find(motif, notes))
 
 
-def measure(bundle: Bundle, seconds: float, listeners: int) -> dict[str, Any]:
+def track(bundle: Bundle, asked: Prescription, ids: Ids, score: Floats) -> dict[str, Any]:
+    """The line of a track: its file, the judge's figures; nats, notes and tokens of its bars.
+
+    *inside* are the bars where its listener's anchor sounds, or would in a track without one.
+    """
+    midi = played(ids, plan(asked), bundle.vocabulary)
+    report = judge(asked, midi)
+    anchored = asked if asked.anchor else replace(asked, anchor=motif_of(asked.seed))
+    own, inside = own_tokens(ids, plan(anchored), bundle.vocabulary)
+    own &= asked.anchor is not None
+    sums = {}
+    for name, bars in (("inside", inside), ("outside", ~inside)):
+        mine = bars & ~own
+        notes = (bundle.vocabulary.kind[ids][mine] == PITCH).sum()
+        sums[name] = [float(score[mine].sum()), int(notes), int(mine.sum())]
+    row = report.row("anchor")
+    return {
+        "midi": base64.b64encode(midi).decode(),
+        "score": report.score,
+        "asked": row.asked,
+        "found": row.realised,
+        "nats": sums,
+    }
+
+
+def tracks(bundle: Bundle, asked: Sequence[Prescription], path: Path) -> list[dict[str, Any]]:
+    """The line of every track, in order; those in the file are not made again."""
+    identity = json.dumps([bundle.sha256, asdict(SAMPLING)])
+    keys = [key_of(identity, one) for one in asked]
+    done = {row["key"]: row for row in map(json.loads, whole_lines(path))}
+    missing = [pair for pair in zip(keys, asked, strict=True) if pair[0] not in done]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for first in range(0, len(missing), BATCH):
+        batch = missing[first : first + BATCH]
+        plans = [plan(one) for _, one in batch]
+        pieces = streams(bundle, plans, [one.seed for _, one in batch])
+        for (key, one), ids, score in zip(batch, pieces, nats(bundle, plans, pieces), strict=True):
+            done[key] = {"key": key} | track(bundle, one, ids, score)
+            with path.open("a") as file:
+                file.write(json.dumps(done[key]) + "\n")
+        print(f"{first + len(batch)} of {len(missing)} tracks made", flush=True)
+    return [done[key] for key in keys]
+
+
+def measure(bundle: Bundle, seconds: float, listeners: int, out: Path) -> dict[str, Any]:
     asked = prescriptions(seconds, listeners)
     bare = [replace(one, anchor=None) for one in asked]
-    plans = [plan(one) for one in asked]
-    plans_bare = [plan(one) for one in bare]
-    both, seeds = plans + plans_bare, [one.seed for one in asked] * 2
-    pieces = streams(bundle, both, seeds)
-    midi = [played(*pair, bundle.vocabulary) for pair in zip(pieces, both, strict=True)]
-    notes = [read_midi(data) for data in midi]
+    made = tracks(bundle, [*asked, *bare], out / "tracks.jsonl")
+    notes = [read_midi(base64.b64decode(row["midi"])) for row in made]
     n = len(asked)
+    rows, without = made[:n], made[n:]
     strangers = [
         composed(1000 + i, MODES[i % 2], list(BEATS)[i // 2 % 4]) for i in range(STRANGERS)
     ]
-    rows = [judge(one, data).row("anchor") for one, data in zip(asked, midi, strict=False)]
-    score = nats(bundle, both, pieces)
-    sums = {name: [] for name in ("inside", "outside", "control inside", "control outside")}
-    for row, (ids, each) in enumerate(zip(pieces, score, strict=True)):
-        own, inside = own_tokens(ids, plans[row % n], bundle.vocabulary)
-        own &= row < n
-        for name, bars in (("inside", inside), ("outside", ~inside)):
-            mine = bars & ~own
-            count = (bundle.vocabulary.kind[ids][mine] == PITCH).sum()
-            sums[("control " if row >= n else "") + name].append(
-                [each[mine].sum(), count, mine.sum()]
-            )
     return {
         "tracks": n,
         "seconds": seconds,
         "checkpoint": bundle.sha256[:12],
-        "asked": [row.asked for row in rows],
-        "found": [row.realised for row in rows],
-        "score": [judge(one, data).score for one, data in zip(asked, midi, strict=False)],
-        "score without": [judge(one, d).score for one, d in zip(bare, midi[n:], strict=True)],
+        "asked": [row["asked"] for row in rows],
+        "found": [row["found"] for row in rows],
+        "score": [row["score"] for row in rows],
+        "score without": [row["score"] for row in without],
         "elsewhere in its own track": sum(
-            places(asked[i].anchor, notes[i]) - int(rows[i].realised) for i in range(n)
+            places(asked[i].anchor, notes[i]) - int(rows[i]["found"]) for i in range(n)
         ),
         "in other listeners' tracks": sum(
             places(asked[j].anchor, notes[i]) for i in range(n) for j in range(n) if i != j
@@ -171,7 +212,11 @@ def measure(bundle: Bundle, seconds: float, listeners: int) -> dict[str, Any]:
             places(one.anchor, notes[n + i]) for i in range(n) for one in asked
         ),
         "strangers": sum(places(motif, piece) for motif in strangers for piece in notes),
-        "nats": sums,
+        "nats": {
+            f"{prefix}{name}": [row["nats"][name] for row in part]
+            for prefix, part in (("", rows), ("control ", without))
+            for name in ("inside", "outside")
+        },
         "tracks asked": [
             [one.goal, one.meter, one.key, one.mode, one.instruments, one.anchor.meter]
             for one in asked
@@ -264,8 +309,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=45.0)
     parser.add_argument("--listeners", type=int, default=2, help="of each goal")
     parser.add_argument("--checkpoint", default="checkpoints/small")
+    parser.add_argument("--out", type=Path, default=Path("outputs/anchor"), help="of what is kept")
     given = parser.parse_args()
-    found = measure(checkpoint.load(given.checkpoint), given.seconds, given.listeners)
+    bundle = checkpoint.load(given.checkpoint)
+    found = measure(bundle, given.seconds, given.listeners, given.out)
     (HERE / "anchor.json").write_text(json.dumps(found, indent=1, default=float) + "\n")
     (HERE / "anchor.md").write_text(page(found))
     print(page(found))

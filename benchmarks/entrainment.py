@@ -46,11 +46,19 @@ TEMPO: tuple[tuple[str, float, dict[str, Any]], ...] = (
     ("pain", 90, {}),
     ("mood_lift", 90, {}),
 )
-ARCS: tuple[tuple[str, float, dict[str, Any]], ...] = (
-    ("mood_lift", 80, {"arc": "build_release"}),
-    ("anxiety", 80, {"arc": "build_release", "arc_peak": 0.5}),
-    ("grief", 80, {"arc": "build_release", "arc_peak": 0.8}),
-    ("bonding", 80, {"arc": "build_release"}),
+ARCS: tuple[tuple[str, float, dict[str, Any]], ...] = tuple(
+    (goal, seconds, {"arc": "build_release"} | controls)
+    for goal, seconds, controls in (
+        ("mood_lift", 60, {}),
+        ("anxiety", 60, {"arc_peak": 0.5}),
+        ("grief", 60, {"arc_peak": 0.8}),
+        ("bonding", 60, {}),
+        ("focus", 60, {"arc_peak": 0.6}),
+        ("stress", 60, {"arc_peak": 0.4, "final_silence_s": 0}),
+        ("pain", 60, {"arc_peak": 0.65, "meter": "3/4"}),
+        ("motor", 45, {}),
+        ("mood_lift", 45, {"mode": "minor", "meter": "6/8", "instruments": ["piano"]}),
+    )
 )
 
 
@@ -62,7 +70,8 @@ def asked(rows: Sequence[tuple[str, float, dict[str, Any]]]) -> list[Prescriptio
 def figures(prescription: Prescription, report: Report) -> dict[str, Any]:
     """Asked and realised of the rows that are told, with their verdicts."""
     wanted = ("swell rate", "swell depth", "inhale share", "startle", "tempo step", "tempo drift",
-              "tempo change", "tempo", "density", "energy", "register")  # fmt: skip
+              "tempo change", "tempo", "density", "energy", "register", "arc peak",
+              "appoggiatura")  # fmt: skip
     rows = [v for v in report.verdicts if v.attribute in wanted]
     found = {
         f"{v.attribute} ({v.where})": {
@@ -71,26 +80,23 @@ def figures(prescription: Prescription, report: Report) -> dict[str, Any]:
         }
         for v in rows
     }  # fmt: skip
-    return {"rows": found, "peak": peak(prescription, report), "score": report.score}
+    failed = [f"{v.attribute} ({v.where})" for v in report.verdicts if v.verdict == "fail"]
+    return {
+        "rows": found, "peak": peak(prescription, report), "score": report.score, "failed": failed,
+    }  # fmt: skip
 
 
 def peak(prescription: Prescription, report: Report) -> dict[str, float] | None:
-    """Where energy is highest, phrase by phrase, and how far it rises to there and falls after."""
+    """How far energy rises from the first phrase to the highest one, and falls to the last."""
     curve = report.curve("energy")
     if curve is None or prescription.arc is None:
         return None
-    seconds = np.array(report.bar_seconds)
-    middle = (seconds[:-1] + seconds[1:]) / 2 / seconds[-1]
-    found = {}
+    found = {"bars": float(len(curve.asked))}
     for name in ("asked", "realised"):
         values = np.array([np.nan if v is None else v for v in getattr(curve, name)])
         means = phrase_means(values, PHRASE)
-        top = int(np.nanargmax(means))
-        found |= {
-            f"{name} at": float(middle[top]),
-            f"{name} rise": float(means[top] - means[0]),
-            f"{name} release": float(means[top] - means[-1]),
-        }
+        top = np.nanmax(means)
+        found |= {f"{name} rise": float(top - means[0]), f"{name} release": float(top - means[-1])}
     return found
 
 
@@ -145,11 +151,13 @@ def page(found: dict[str, Any]) -> str:
             "",
             "## Build and release",
             "",
-            "Energy by phrases of four bars: where it is highest, how far it rises to there from",
-            "the first phrase, how far it falls to the last.",
+            "Energy by phrases of four bars: around which bar line it is highest, how far it rises",
+            "to there from the first phrase, how far it falls to the last; how many appoggiaturas",
+            "the peak has; what of all that is judged was missed.",
             "",
-            "| track | peak at, share of the music | rise | release | startle, LU | |",
-            "|---|---|---|---|---|---|",
+            "| track | peak at bar line, asked / found | of | rise | release | appoggiaturas | "
+            "startle, LU | missed |",
+            "|---|---|---|---|---|---|---|---|",
             *_arcs(found),
             "",
         ]
@@ -201,13 +209,15 @@ def _tempi(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _arcs(found: dict[str, Any]) -> Iterator[str]:
-    for name, rows, top in _each(found, ARCS):
-        startle = rows["startle (sound)"]
+    for row, prescription in zip(ARCS, asked(ARCS), strict=True):
+        track = found["tracks"][prescription.id]
+        rows, top = track["rows"], track["peak"]
         pairs = (f"{top[f'asked {part}']:.2f} / {top[f'realised {part}']:.2f}"
-                 for part in ("at", "rise", "release"))  # fmt: skip
+                 for part in ("rise", "release"))  # fmt: skip
         yield (
-            f"| {name} | {' | '.join(pairs)} | {startle['realised']:.2f} | "
-            f"{_told(startle, rows['energy (notes)'])} |"
+            f"| {_name(row)} | {_pair(rows['arc peak (notes)'])} | {top['bars']:g} | "
+            f"{' | '.join(pairs)} | {rows['appoggiatura (notes)']['realised']:g} | "
+            f"{rows['startle (sound)']['realised']:.2f} | {', '.join(track['failed']) or '–'} |"
         )
 
 

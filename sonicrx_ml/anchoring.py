@@ -40,7 +40,7 @@ def anchored(
     held: Sequence[Rule], wishes: Sequence[Rule], plans: Sequence[BarPlan]
 ) -> tuple[list[Rule], list[Rule]]:
     """The rules of `rules_for` (`Grammar` first) and wishes, with the anchor if a plan has one."""
-    if not any(plan.anchors or plan.returns for plan in plans):
+    if not any(plan.forced or plan.returns for plan in plans):
         return list(held), list(wishes)
     anchor = Anchor(plans, held[1:])
     return [held[0], anchor], [_Sparing(wish, anchor) for wish in wishes]
@@ -110,7 +110,7 @@ class Anchor:
 
     def _lay(self, row: int, plan: BarPlan) -> None:
         unit = 4.0 / plan.bars.meters[0].denominator / GRID
-        for place in plan.anchors:
+        for place in plan.forced:
             bar, position = np.divmod(np.rint(place.onset / unit).astype(int), _size(plan))
             self.pitch_BKP[row, bar, position] = place.pitch
             self.length_BKP[row, bar, position] = nearest_duration(place.length / unit)

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sonicrx_ml import acoustics, anchor, attributes, emotion, keys, pulse, temperley
+from sonicrx_ml import acoustics, anchor, appoggiatura, attributes, emotion, keys, pulse, temperley
 from sonicrx_ml.consonance import Consonance, consonance
 from sonicrx_ml.entrainment import TempoChange, tempo_change
 from sonicrx_ml.heard import Heard
@@ -133,6 +133,24 @@ class Case:
         starts = np.array([place.onset[0] for place in self.plan.anchors])
         near = np.abs(heard - starts[:, None]) <= quarters / 2
         return float(near.any(axis=1).sum())
+
+    @functools.cached_property
+    def peak_heard(self) -> float | None:
+        """The bar line around which the energy of `PHRASE` bars is highest; None without an arc."""
+        if self.prescription.arc is None:
+            return None
+        half = PHRASE // 2
+        around = phrase_means(self.measured["energy"], PHRASE)[half : len(self.plan) - half + 1]
+        return half + float(np.nanargmax(around)) if np.isfinite(around).any() else None
+
+    @functools.cached_property
+    def appoggiaturas(self) -> float | None:
+        """How many there are in the bar of the arc's peak; None where none is asked."""
+        climax = self.plan.climax
+        if climax is None:
+            return None
+        start, end = self.edges[climax.bar : climax.bar + 2]
+        return float(appoggiatura.heard(self.played, start, end))
 
     @functools.cached_property
     def longest_silence(self) -> float:

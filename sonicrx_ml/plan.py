@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sonicrx_ml import anchor, emotion, sections
+from sonicrx_ml import anchor, appoggiatura, emotion, sections
+from sonicrx_ml.appoggiatura import Appoggiatura
 from sonicrx_ml.breathing import Breath, bars_per_breath
 from sonicrx_ml.curve import Curve
 from sonicrx_ml.notes import Bars, Meter, TempoMap
@@ -50,6 +51,7 @@ TARGETS = (
 
 
 LIFT = 5  # semitones of a motif's middle above the asked mean pitch: it is the top voice [E]
+CLIMAX = 9  # semitones of the peak of an arc above it: everybody else begins below [E]
 OPEN_REGISTER = 65.0  # MIDI pitch, where the register is open [E]
 
 
@@ -101,6 +103,8 @@ class BarPlan:
     "The swell of the loudness that is asked for."
     anchors: tuple[Anchored, ...] = ()
     "Places of the anchor, in order; the leading family plays it."
+    climax: Appoggiatura | None = None
+    "What happens at the peak of an arc; the leading family plays it."
     sections: tuple[Section, ...] = ()
     "The form, in order; none in a part of a longer plan."
     returns: tuple[Return, ...] = ()
@@ -110,6 +114,11 @@ class BarPlan:
 
     def __len__(self) -> int:
         return len(self.bars)
+
+    @property
+    def forced(self) -> tuple[Anchored | Appoggiatura, ...]:
+        """What the leading family has to play: anchors, and the peak of an arc."""
+        return self.anchors if self.climax is None else (*self.anchors, self.climax)
 
     @property
     def form(self) -> tuple[tuple[str, float], ...]:
@@ -142,6 +151,7 @@ class BarPlan:
             targets={name: values[span] for name, values in self.targets.items()},
             loudness_db=self.loudness_db[span],
             anchors=(),
+            climax=None,
             sections=(),
             returns=(),
             before_s=self.before_s + float(self.seconds[first]),
@@ -150,7 +160,7 @@ class BarPlan:
 
 def plan(prescription: Prescription) -> BarPlan:
     """Lay a prescription over bars."""
-    breath, prescription = prescription.breath, prescription.laid()
+    breath, peak, prescription = prescription.breath, prescription.peak_bar, prescription.laid()
     bars, tempo, seconds, end = _grid(prescription)
     lengths = np.diff(np.append(bars.edges[:-1], end)) / bars.meters[0].felt_beat
     bpm = 60.0 * lengths / np.diff(seconds)
@@ -170,12 +180,19 @@ def plan(prescription: Prescription) -> BarPlan:
     anchors = _anchors(prescription, bars, seconds, (transposition, mode), targets, chosen)
     phrase = phrase_of(prescription, breath)
     taken = _anchor_bars(anchors, bars)
+    climax = None
+    if peak is not None and not taken[1:-1].all():
+        climax = _climax(prescription, bars, peak, taken, (transposition, mode), targets, chosen[0])
+        taken[climax.bar] = True
     form = sections.lay(len(bars), seconds[-1], phrase, prescription.seed)
     returns = sections.of_sections(form, phrase, taken)
     playing = arrangement(len(bars), len(chosen), phrase, at_once(targets))
     playing[taken | sections.melodies(returns, len(bars)), 0] = (
         True  # the leading family plays them
     )
+    if climax is not None:
+        held = int(np.ceil(max(4.0 / bars.meters[0].quarters, 1.0)))  # bars, by performance
+        playing[climax.bar] |= playing[max(climax.bar - held, 0) : climax.bar].any(axis=0)
     returns += sections.of_phrases(form, phrase, taken | ~playing[:, 0], returns)
     return BarPlan(
         bars=bars,
@@ -194,6 +211,7 @@ def plan(prescription: Prescription) -> BarPlan:
         derived=frozenset(derived),
         breath=breath,
         anchors=anchors,
+        climax=climax,
         sections=form,
         returns=returns,
     )
@@ -231,6 +249,23 @@ def _anchor_bars(anchors: Sequence[Anchored], bars: Bars) -> NDArray[np.bool_]:
         first, last = bars.index(place.onset[[0, -1]])
         found[first : last + 1] = True
     return found
+
+
+def _climax(
+    prescription: Prescription,
+    bars: Bars,
+    peak: int,
+    taken: NDArray[np.bool_],
+    key: tuple[int, str | None],
+    targets: Mapping[str, Floats],
+    lead: tuple[int, str],
+) -> Appoggiatura:
+    """In the free bar nearest to the peak, above the asked register; not the first nor the last."""
+    free = 1 + np.flatnonzero(~taken[1:-1])
+    bar = int(free[np.abs(free - peak).argmin()])
+    transposition, mode = key
+    wanted, legal = targets["register"][bar] + CLIMAX, np.array(RANGES[lead[1]]) - transposition
+    return appoggiatura.placed(bar, bars, mode, wanted, legal, prescription.seed)
 
 
 def _octave(pitch: Ints, wanted: float, legal: Ints) -> int:

@@ -98,10 +98,11 @@ class Prescription:
                 f"{self.duration_s - MIN_MUSIC_S:g} s"
             )
         bars = self.felt_beats / self.felt_beats_per_bar
-        if bars < MIN_BARS:
+        least = MIN_BARS if self.arc is None else arc.BARS
+        if bars < least:
             raise ValueError(
                 f"duration_s {self.duration_s:g} holds {bars:.2f} bars of music at this tempo and "
-                f"meter; legal is at least {MIN_BARS}: ask for a longer or faster track"
+                f"meter; legal is at least {least}: ask for a longer or faster track"
             )
         _ = self.anchor_shares  # refuses more places than there is room for
 
@@ -178,11 +179,34 @@ class Prescription:
             return breathing.open_tempo(rate, beats, OPEN_TEMPO_BPM, legal.low, legal.high)
         return breathing.fitted(self.tempo, rate, beats, legal.low, legal.high)
 
+    @property
+    def peak(self) -> float | None:
+        """Share of the music at which the arc is to peak; None where none is asked."""
+        if self.arc is None:
+            return None
+        return arc.PEAK if self.arc_peak is None else self.arc_peak
+
+    @property
+    def peak_bar(self) -> int | None:
+        """The bar that begins nearest to there, not the first nor the last."""
+        return None if self.arc is None else self._peak_bar(self.tempo_curve)
+
+    def _peak_bar(self, tempo: Curve) -> int:
+        assert self.peak is not None
+        in_bars = self.music_s / 60.0 / self.felt_beats_per_bar
+        last = int(float(tempo.integral(1.0)) * in_bars + 0.5) - 1
+        return max(1, min(round(float(tempo.integral(self.peak)) * in_bars), last - 1))
+
     def _raised(self, curves: Mapping[str, Curve | None]) -> dict[str, Curve]:
-        peak = arc.PEAK if self.arc_peak is None else self.arc_peak
-        bpm = float((curves["tempo"] or Curve.of(OPEN_TEMPO_BPM))(peak))
-        phrase_s = entrainment.SECTION_BARS * self.felt_beats_per_bar * 60.0 / bpm
-        found = arc.raised(curves, peak, phrase_s / self.music_s)
+        """With the arc, whose peak begins at the bar line nearest to where it is asked."""
+        tempo = curves["tempo"] or Curve.of(OPEN_TEMPO_BPM)
+        in_bars = self.music_s / 60.0 / self.felt_beats_per_bar
+        line = self._peak_bar(tempo)
+        first, next_line, before = (
+            float(tempo.invert_integral(max(line + bars, 0) / in_bars))
+            for bars in (0, 1, -entrainment.SECTION_BARS)
+        )
+        found = arc.raised(curves, first, next_line - first, first - before)
         return {name: _within(curve, CONTROLS[name]) for name, curve in found.items()}
 
     def to_dict(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sonicrx_ml import rules, themes
 from sonicrx_ml.anchoring import Anchor, anchored
+from sonicrx_ml.arriving import arrivals_for
 from sonicrx_ml.canonical import Gridded
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.inference import Decoder
@@ -144,8 +145,10 @@ class _Takes:
         laid = [plan for plan in plans for _ in range(self.count)]
         self.plans = plans
         held = rules.rules_for(laid, self.vocabulary)
-        wishes = [*joins_for(laid), *wishes_for(laid)] if config.paced else []
+        arrivals, clear = arrivals_for(laid)
+        wishes = [*clear, *joins_for(laid), *wishes_for(laid)] if config.paced else []
         self.rules, self.wishes = anchored(held, wishes, laid) if config.masked else (held[:1], [])
+        self.rules += arrivals if config.masked else []
         self.state = rules.State(len(laid), self.vocabulary)
         self.network = _Network(bundle.decoder, _conditions(bundle, laid), config.guidance)
         self.rngs = [np.random.default_rng((seed, take) if take else seed)

@@ -101,18 +101,17 @@ def run(
         for seed in seeds
         for entry, prescription in enumerate(suite)
     ]
+    key = functools.partial(key_of, column.identity)
     done = _read(out / f"{column.name}.jsonl")
-    missing = [p for _, p in wanted if _key(column, p) not in done]
+    missing = [p for _, p in wanted if key(p) not in done]
     missing.sort(key=lambda p: -p.felt_beats / p.felt_beats_per_bar)
     size = max(1, batch_size // column.takes)
     batches = [missing[i : i + size] for i in range(0, len(missing), size)]
     for batch in track(batches, column.name, disable=not batches):
         for prescription, (midi, report) in zip(batch, column.make(batch), strict=True):
             _write(out, column, prescription, midi, report)
-            done[_key(column, prescription)] = report
-    return [
-        Judged(entry, p, done[_key(column, p)], _midi_path(out, column, p)) for entry, p in wanted
-    ]
+            done[key(prescription)] = report
+    return [Judged(entry, p, done[key(p)], _midi_path(out, column, p)) for entry, p in wanted]
 
 
 def spread(items: Sequence[T], limit: int) -> list[T]:
@@ -121,9 +120,21 @@ def spread(items: Sequence[T], limit: int) -> list[T]:
     return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]
 
 
-def _key(column: Column, prescription: Prescription) -> str:
-    text = code_sha256() + column.identity + prescription.to_json()
+def key_of(identity: str, prescription: Prescription) -> str:
+    """What a finished track is kept by: the code, what else makes it, and the prescription."""
+    text = code_sha256() + identity + prescription.to_json()
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def whole_lines(path: Path) -> list[str]:
+    """Lines of a file, none where it is not there; one that a kill cut short is taken out of it."""
+    if not path.is_file():
+        return []
+    text = path.read_text()
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        path.write_text(whole)
+    return whole.splitlines()
 
 
 @functools.cache
@@ -168,7 +179,7 @@ def _write(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(midi)
     row = {
-        "key": _key(column, prescription),
+        "key": key_of(column.identity, prescription),
         "prescription": prescription.to_dict(),
         "report": report.to_dict(),
     }
@@ -181,19 +192,24 @@ def _midi_path(out: Path, column: Column, prescription: Prescription) -> Path:
 
 
 def _read(path: Path) -> dict[str, Report]:
-    """Finished tracks by key; a line that was cut short by a kill is taken out of the file.
+    """Finished tracks by key.
 
     Of a prescription only the last line counts, since its track replaced the earlier ones' MIDI.
     """
-    if not path.is_file():
-        return {}
-    text = path.read_text()
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        path.write_text(whole)
-    rows = [json.loads(line) for line in whole.splitlines()]
+    rows = [json.loads(line) for line in whole_lines(path)]
     last = {row["report"]["prescription_id"]: row for row in rows}
     return {row["key"]: Report.from_dict(row["report"]) for row in last.values()}
 
 
-__all__ = ["Column", "Judged", "Made", "code_of", "code_sha256", "composer_column", "run", "spread"]
+__all__ = [
+    "Column",
+    "Judged",
+    "Made",
+    "code_of",
+    "code_sha256",
+    "composer_column",
+    "key_of",
+    "run",
+    "spread",
+    "whole_lines",
+]

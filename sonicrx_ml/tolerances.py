@@ -33,6 +33,7 @@ Value: TypeAlias = float | str | tuple[str, ...] | Floats | None
 CLEAR_MOVE = 2.0  # tolerances: a flat track is then off by one at both ends
 LEAST_MOVED = 0.5  # of the asked movement: nearer to it than to a flat track [E]
 TRUE_PEAK_CEILING = -1.0  # dBTP, EBU R 128
+PEAK_BARS = 2.0  # [E]
 LONGEST_SILENCE = 2.0  # bars [E]
 SOUND_TEMPO = 4.0  # % [E]
 
@@ -173,6 +174,10 @@ def _breaths_heard(case: Case) -> float | None:
     return None if breath is None or swell is None else breath.mean * swell.ratio
 
 
+def _number(value: int | None) -> float | None:
+    return None if value is None else float(value)
+
+
 def _whole_bars(case: Case) -> float | None:
     bars = case.bars_per_breath
     return bars and max(1.0, float(round(bars)))
@@ -238,6 +243,16 @@ TOLERANCES: tuple[Tolerance, ...] = (
               "asked places, to half a felt beat, where one instrument plays the motif above all "
               "else that it plays: the same intervals, inter-onset intervals within a factor of "
               "1.4 of their share of the whole [E]"),
+    Tolerance("arc peak", "notes", "bars", "within", PEAK_BARS, "arc",
+              lambda case: _number(case.prescription.peak_bar), lambda case: case.peak_heard,
+              "bar line around which the energy of 4 bars is highest, of the bar lines from 0; "
+              "[E] half a phrase"),
+    Tolerance("appoggiatura", "notes", "", "at least", 0.0, "arc",
+              lambda case: None if case.plan.climax is None else 1.0,
+              lambda case: case.appoggiaturas,
+              "notes on the first beat of the peak's bar that are dissonant against the lowest one "
+              "(seconds, fourths, tritones, sevenths) and followed in their instrument, before the "
+              "bar is over, by a step to a consonance [E]"),
     Tolerance("longest silence", "notes", "bars", "at most", 0.0, None,
               lambda case: LONGEST_SILENCE, lambda case: case.longest_silence,
               "unasked rest before the last release; [E] longer ones sound like the end"),

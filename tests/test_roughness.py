@@ -46,9 +46,20 @@ def test_roughness_of_modulated_tones_is_what_listeners_say(hz, expected):
     assert asper(modulated(hz, 0.4)) == pytest.approx(expected, rel=0.17)
 
 
-def test_roughness_at_20_hz_is_the_models():
-    """Listeners say .24 asper; Daniel & Weber's own model (1997, figure 3) says .20, so do we."""
-    assert asper(modulated(20, 0.4)) == pytest.approx(0.20, rel=0.17)
+@pytest.mark.parametrize(
+    ("hz", "expected"), [(17.15, 0.138), (29.3, 0.404), (48.5, 0.802), (69.56, 0.988)]
+)
+def test_roughness_of_modulated_tones_is_what_the_paper_computes(hz, expected):
+    """Daniel & Weber 1997, figure 3, their model at 1 kHz, points as MoSQITo's validation reads
+    them. Between the first two, at 20 Hz, where listeners say .24, lies .19: within no 17 %."""
+    assert asper(modulated(hz, 0.4)) == pytest.approx(expected, rel=0.1)
+
+
+def test_roughness_at_20_hz_is_mosqitos():
+    mosqito = pytest.importorskip("mosqito")
+    pascal = modulated(20, 0.2) * np.sqrt(2.0) * 2e-5 * 10 ** (FULL_SCALE / 20)
+    theirs, *_ = mosqito.roughness_dw(pascal, RATE, overlap=0)
+    assert asper(modulated(20, 0.2)) == pytest.approx(float(theirs[0]), rel=0.03)
 
 
 def test_one_asper_is_1_khz_60_db_modulated_at_70_hz():
