@@ -40,8 +40,9 @@ class SamplingConfig:
     top_p: float = 0.98
     """Draw from the smallest set of tokens that holds this probability."""
     guidance: float = 1.0
-    """Classifier-free guidance: 1 is the plain conditional model, above it exaggerates, at twice the
-    cost. Under the rules it gains nothing, and the music is less like real music (docs/log.md)."""
+    """Classifier-free guidance: 1 is the plain conditional model; above, it exaggerates, at twice
+    the cost. Under the rules it gains nothing, and the music is less like real music
+    (docs/log.md)."""
     masked: bool = True
     """False leaves only the grammar: palette, bars, register, scale and ending are the model's own.
     Tempo, meter, key and the second of the end are written in performance all the same."""
