@@ -83,7 +83,7 @@ class Lines(L.Callback):
             figures = {
                 name: float(value)
                 for name, value in sorted(trainer.callback_metrics.items())
-                if name in ("train/loss", "train/tokens_per_s", "valid/loss", METRIC)
+                if name in ("train/loss", "train/mfu", "train/tokens_per_s", "valid/loss", METRIC)
             }
             text = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
             print(f"step {trainer.global_step}/{trainer.max_steps}  {text}", flush=True)

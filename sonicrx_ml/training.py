@@ -2,12 +2,13 @@
 
 The figures logged are `loss` (nats per token), `nats_per_note` (nats summed over tokens over the
 number of notes, comparable across tokenisers), `lr` (of the step just taken), `tokens_per_s` (of
-all devices, padding left out) and `gflops` (that, times 6 operations per parameter and token:
-Kaplan et al. 2020, attention left out).
+all devices, padding left out), `gflops` (that, times 6 operations per parameter and token: Kaplan
+et al. 2020, attention left out) and `mfu` (their share of the devices' peak, see `peak_flops`).
 """
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import math
 import platform
@@ -39,6 +40,9 @@ from sonicrx_ml.tokens import Vocabulary
 
 METRIC = "valid/nats_per_note"
 CLOCK_S = 5.0  # seconds between two readings of the speed
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+#: Operations/s in bf16 with fp32 accumulation, dense, by NVIDIA's data sheets (SXM modules).
+DENSE_BF16 = {"A100": 312e12, "H100": 989.4e12, "H200": 989.4e12}
 
 
 class Training(L.LightningModule):
@@ -57,6 +61,8 @@ class Training(L.LightningModule):
             composer.compile()
         self.seen = {"tokens": 0.0, "seconds": 0.0, METRIC: math.nan}
         self.before: list[dict[str, Any]] = []
+        self.peak = math.nan
+        """Operations/s of one device at best; measured as training starts."""
         self._totals = torch.zeros(3, dtype=torch.float64)
         self._start_clock()
 
@@ -81,6 +87,7 @@ class Training(L.LightningModule):
         return total, (targets != 0).sum()
 
     def on_train_start(self) -> None:
+        self.peak = peak_flops(self.composer.config, self.device, str(self.trainer.precision))
         self._start_clock()
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
@@ -99,6 +106,7 @@ class Training(L.LightningModule):
             flops = 6 * tokens * sum(p.numel() for p in self.parameters())
             self.log("train/tokens_per_s", tokens / seconds, prog_bar=True)
             self.log("train/gflops", flops / seconds / 1e9)
+            self.log("train/mfu", flops / seconds / (self.peak * self.trainer.world_size))
 
     def on_validation_epoch_start(self) -> None:
         self._read_clock()
@@ -154,6 +162,32 @@ def new_composer(model: ModelConfig, vocabulary: Vocabulary, bins: Bins) -> Comp
     return Composer(model, len(vocabulary), condition_sizes(bins))
 
 
+def peak_flops(model: ModelConfig, device: torch.device, precision: str) -> float:
+    """Operations/s that a device does at best in a precision of Lightning's.
+
+    Published for bf16 on the GPUs of `DENSE_BF16`. Elsewhere that of the fastest of some products
+    with a block's widest matrix, on as many threads as the run has.
+    """
+    if device.type == "cuda" and "bf16" in precision:
+        name = torch.cuda.get_device_name(device)
+        for known, flops in DENSE_BF16.items():
+            if known in name:
+                return flops
+    half = torch.bfloat16 if "bf16" in precision else torch.float16
+    dtype = half if "16" in precision else torch.float32
+    rows = 512 if device.type == "cpu" else 16_384  # soon done: other work may interrupt it
+    x = torch.ones(rows, model.width, dtype=dtype, device=device)
+    weight = torch.ones(2 * model.hidden, model.width, dtype=dtype, device=device)
+    fastest = math.inf
+    for _ in range(50):
+        begin = time.monotonic()
+        F.linear(x, weight)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        fastest = min(fastest, time.monotonic() - begin)
+    return 2 * x.numel() * len(weight) / fastest
+
+
 # ---------------------------------------------------------------- a run
 
 
@@ -162,6 +196,7 @@ def fit(cfg: TrainConfig, loggers: Sequence[Logger], callbacks: Sequence[L.Callb
     resume = find_checkpoint(cfg.folder, cfg.resume) if cfg.resume else None
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     datasets.disable_progress_bars()
+    _keep_memory()
     L.seed_everything(cfg.seed, verbose=False)
     if cfg.trainer.threads:
         torch.set_num_threads(cfg.trainer.threads)
@@ -178,6 +213,18 @@ def fit(cfg: TrainConfig, loggers: Sequence[Logger], callbacks: Sequence[L.Callb
         trainer.fit(training, data, ckpt_path=resume, weights_only=True)
     trainer.save_checkpoint(cfg.folder / "last.ckpt")
     return trainer
+
+
+def _keep_memory() -> None:
+    """Have glibc keep what is freed; other C libraries are left alone.
+
+    To give it back at every step and be given it anew, page by page, takes a tenth of the time of
+    `model=small` on a CPU.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_M_MMAP_THRESHOLD, 2**25)  # the most that glibc takes
 
 
 def start_from(training: Training, bundle: Bundle, vocabulary: Vocabulary, bins: Bins) -> None:

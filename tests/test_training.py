@@ -22,6 +22,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from sonicrx_ml import checkpoint, monitor
+from sonicrx_ml.architecture import ModelConfig
 from sonicrx_ml.config import plain, register
 from sonicrx_ml.dataset import (
     EvaluationWindows,
@@ -41,6 +42,7 @@ from sonicrx_ml.training import (
     find_checkpoint,
     fit,
     new_composer,
+    peak_flops,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -271,12 +273,20 @@ def test_speed_counts_every_micro_batch(configure, monkeypatch):
                 assert rate == self.tokens / 2
                 flops = 6 * rate * sum(weight.numel() for weight in module.parameters())
                 assert float(trainer.callback_metrics["train/gflops"]) == pytest.approx(flops / 1e9)
+                share = flops / module.peak
+                assert float(trainer.callback_metrics["train/mfu"]) == pytest.approx(share)
             self.tokens = int((batch.targets_BT != 0).sum())
             self.batches += 1
 
     check = Check()
     run(configure("optim.max_steps=3", "optim.accumulate=2", "trainer.valid_every=9"), check)
     assert check.batches == 6
+
+
+def test_the_peak_is_a_processor_s():
+    """One thread does 2 to 16 fp32 operations a lane and cycle; a whole machine 100 TFLOP/s."""
+    config = ModelConfig(width=192, layers=1, heads=3, context=8)
+    assert 1e9 < peak_flops(config, torch.device("cpu"), "32-true") < 1e14
 
 
 # ---------------------------------------------------------------- release
