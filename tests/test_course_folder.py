@@ -73,7 +73,7 @@ def test_a_day_by_other_weights_is_made_again(short, bundle, made):
     assert not found.fresh
     other = replace(bundle, sha256="1" * 64)
     assert course_folder._found(folder / day.name, day, other, PLAIN) is None
-    assert course_folder._found(folder / day.name, day, bundle, SamplingConfig()) is None
+    assert course_folder._found(folder / day.name, day, bundle, SamplingConfig(guidance=2.0)) is None
     assert course_folder._found(folder / "day-09", day, bundle, PLAIN) is None
 
 
