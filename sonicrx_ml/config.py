@@ -67,8 +67,8 @@ class SampleConfig(_Controls):  # type: ignore[misc, valid-type]
     """A track for each day instead: one_week, two_weeks, four_weeks."""
     starts: str | None = None
     """Date of a course's first day, for its calendar: 2026-12-01."""
-    batch: int = 7
-    """Tracks of a course composed side by side."""
+    batch: int | None = None
+    """Tracks of a course composed side by side; open, as many as half an hour holds."""
     given: str | None = None
     """A MIDI file to compose on to: without `fill`, it is continued for `duration_s`."""
     fill: list[int] | None = None

@@ -27,7 +27,8 @@ from sonicrx_ml.notes import read_midi
 from sonicrx_ml.sampling import SamplingConfig
 from sonicrx_ml.verdicts import Report
 
-BATCH = 7  # tracks composed side by side: a week of days
+BATCH = 7  # tracks composed side by side at most: a week of days
+TOGETHER_S = 1800.0  # of music composed side by side: what a stop may cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +50,21 @@ def make(
     engine: str = "auto",
     font: Path | None = None,
     *,
-    batch: int = BATCH,
+    batch: int | None = None,
     starts: date | None = None,
 ) -> Generator[Made, None, None]:
     """Make what is missing of a course; each day as it is there, those found first.
 
-    batch : tracks composed side by side.
+    batch : tracks composed side by side; open, as many as are `TOGETHER_S` long together, a week
+        at most.
     starts : date of the first day, for the calendar; without one it counts days.
 
     The calendar is written anew with every track. Raises as `compose.check` does, before anything
     is composed, and `ValueError` for a batch below 1.
     """
+    if batch is None:
+        longest = max(day.prescription.duration_s for day in course.days)
+        batch = min(BATCH, max(1, int(TOGETHER_S / longest)))
     if batch < 1:
         raise ValueError(f"batch {batch}; legal are 1 and more")
     folder, sampling = out / course.label, sampling or SamplingConfig()

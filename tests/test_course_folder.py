@@ -73,7 +73,8 @@ def test_a_day_by_other_weights_is_made_again(short, bundle, made):
     assert not found.fresh
     other = replace(bundle, sha256="1" * 64)
     assert course_folder._found(folder / day.name, day, other, PLAIN) is None
-    assert course_folder._found(folder / day.name, day, bundle, SamplingConfig(guidance=2.0)) is None
+    guided = SamplingConfig(guidance=2.0)
+    assert course_folder._found(folder / day.name, day, bundle, guided) is None
     assert course_folder._found(folder / "day-09", day, bundle, PLAIN) is None
 
 
@@ -115,6 +116,19 @@ def test_manifests_and_names_have_the_pseudonym_only(made):
 def test_a_batch_below_one_is_refused(short, bundle, tmp_path):
     with pytest.raises(ValueError, match="batch 0; legal are 1 and more"):
         next(course_folder.make(short, bundle, tmp_path, batch=0))
+
+
+@pytest.mark.parametrize(("together_s", "expected"), [(20.0, 1), (47.0, 1), (48.0, 2), (1800.0, 2)])
+def test_long_tracks_are_composed_in_small_batches(
+    short, bundle, tmp_path, monkeypatch, together_s, expected
+):
+    """So that a stop costs half an hour of music at most."""
+    monkeypatch.setattr(course_folder, "TOGETHER_S", together_s)
+    asked = []
+    monkeypatch.setattr(course_folder, "compose", lambda batch, *_: asked.append(len(batch)) or [])
+    with pytest.raises(ValueError, match="zip"):  # nothing is composed
+        next(course_folder.make(short, bundle, tmp_path, PLAIN))
+    assert asked == [expected]
 
 
 # ---------------------------------------------------------------- variety
