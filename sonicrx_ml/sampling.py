@@ -131,6 +131,19 @@ def stream(
             yield index, takes.settle(index, chosen)
 
 
+def bounds(
+    plans: Sequence[BarPlan], vocabulary: Vocabulary, config: SamplingConfig
+) -> tuple[list[rules.Rule], list[rules.Rule]]:
+    """The rules (`Grammar` first) and wishes that streams of these plans are drawn under."""
+    held = rules.rules_for(plans, vocabulary)
+    if not config.masked:
+        return held[:1], []
+    arrivals, clear = arrivals_for(plans)
+    wishes = [*clear, *joins_for(plans), *wishes_for(plans)] if config.paced else []
+    held, wishes = anchored(held, wishes, plans)
+    return [*held, *arrivals], wishes
+
+
 class _Takes:
     """The streams of all takes of all plans; take t of plan i is stream i x best_of + t."""
 
@@ -145,11 +158,7 @@ class _Takes:
         self.count = config.best_of
         laid = [plan for plan in plans for _ in range(self.count)]
         self.plans = plans
-        held = rules.rules_for(laid, self.vocabulary)
-        arrivals, clear = arrivals_for(laid)
-        wishes = [*clear, *joins_for(laid), *wishes_for(laid)] if config.paced else []
-        self.rules, self.wishes = anchored(held, wishes, laid) if config.masked else (held[:1], [])
-        self.rules += arrivals if config.masked else []
+        self.rules, self.wishes = bounds(laid, self.vocabulary, config)
         self.state = rules.State(len(laid), self.vocabulary)
         self.network = _Network(bundle.decoder, _conditions(bundle, laid), config.guidance)
         self.rngs = [np.random.default_rng((seed, take) if take else seed)

@@ -101,3 +101,32 @@ def small(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     parts = bundle.composer, bundle.vocabulary, bundle.bins
     checkpoint.export(folder, *parts, training={}, card="", half=False)
     return folder
+
+
+@pytest.fixture(scope="session")
+def drawn_at_random() -> Callable:
+    """Draws a stream of a plan, its kinds of token in equal shares, under rules and wishes."""
+    import numpy as np
+
+    from sonicrx_ml import rules
+    from sonicrx_ml.sampling import SamplingConfig, bounds
+    from sonicrx_ml.tokens import EOS, Vocabulary, decode
+
+    vocabulary = Vocabulary.build()
+
+    def drawn(laid, rng):
+        held, wishes = bounds([laid], vocabulary, SamplingConfig())
+        state, ids = rules.State(1, vocabulary), list[int]()
+        while not ids or vocabulary.kind[ids[-1]] != EOS:
+            allowed = np.logical_and.reduce([rule.allowed(state)[0] for rule in held])
+            assert allowed.any(), [vocabulary.names[i] for i in ids[-12:]]
+            for wish in wishes:
+                kept = allowed & np.broadcast_to(wish.allowed(state), (1, len(allowed)))[0]
+                allowed = kept if kept.any() else allowed
+            kind = rng.choice(np.unique(vocabulary.kind[allowed]))
+            ids.append(int(rng.choice(np.flatnonzero(allowed & (vocabulary.kind == kind)))))
+            state.update(np.array([ids[-1]]))
+            assert state.bar_tokens[0] <= rules.TOKENS_PER_BAR + 4
+        return decode(np.array(ids), vocabulary)
+
+    return drawn

@@ -17,11 +17,10 @@ from sonicrx_ml.canonical import GRID, unsnap
 from sonicrx_ml.conformance import judge
 from sonicrx_ml.expression import perform
 from sonicrx_ml.notes import Meter, Notes, TempoMap, write_midi
-from sonicrx_ml.pacing import wishes_for
 from sonicrx_ml.palette import FAMILIES, PALETTE, RANGES
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import METERS, MODES, TONICS, Prescription
-from sonicrx_ml.tokens import Vocabulary, decode
+from sonicrx_ml.tokens import Vocabulary
 
 VOCABULARY = Vocabulary.build()
 COMMON = (Meter(0.0, 4, 4),)
@@ -296,27 +295,10 @@ def prescriptions(draw):
     return Prescription.from_dict({k: v for k, v in values.items() if v is not None})
 
 
-def drawn_at_random(laid, rng):
-    """A stream whose kinds of token are drawn in equal shares, under rules and wishes."""
-    held, wishes = anchored(rules.rules_for([laid], VOCABULARY), wishes_for([laid]), [laid])
-    state, ids = rules.State(1, VOCABULARY), list[int]()
-    while not ids or VOCABULARY.names[ids[-1]] != "EOS_None":
-        allowed = np.logical_and.reduce([rule.allowed(state)[0] for rule in held])
-        assert allowed.any(), [VOCABULARY.names[i] for i in ids[-12:]]
-        for wish in wishes:
-            kept = allowed & np.broadcast_to(wish.allowed(state), (1, len(allowed)))[0]
-            allowed = kept if kept.any() else allowed
-        kind = rng.choice(np.unique(VOCABULARY.kind[allowed]))
-        ids.append(int(rng.choice(np.flatnonzero(allowed & (VOCABULARY.kind == kind)))))
-        state.update(np.array([ids[-1]]))
-        assert state.bar_tokens[0] <= rules.TOKENS_PER_BAR + 4
-    return decode(np.array(ids), VOCABULARY)
-
-
 @settings(max_examples=5, phases=[Phase.explicit, Phase.generate])
 @given(prescriptions(), st.integers(0, 1000))
 @example(STRICT, 0)
-def test_whatever_is_drawn_the_motif_sounds_at_every_place(asked, seed):
+def test_whatever_is_drawn_the_motif_sounds_at_every_place(drawn_at_random, asked, seed):
     laid = plan(asked)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(rules, "TOKENS_PER_BAR", 54)  # full bars are where rules meet

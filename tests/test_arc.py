@@ -9,21 +9,16 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from sonicrx_ml import appoggiatura, arc, motifs, rules
-from sonicrx_ml.anchoring import anchored
+from sonicrx_ml import appoggiatura, arc, motifs
 from sonicrx_ml.arriving import arrivals_for
 from sonicrx_ml.canonical import unsnap
 from sonicrx_ml.conformance import judge
 from sonicrx_ml.curve import Curve
 from sonicrx_ml.expression import perform
 from sonicrx_ml.notes import Meter, Notes, write_midi
-from sonicrx_ml.pacing import wishes_for
 from sonicrx_ml.palette import FAMILIES, PALETTE
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import METERS, MODES, TONICS, Prescription
-from sonicrx_ml.tokens import Vocabulary, decode
-
-VOCABULARY = Vocabulary.build()
 
 
 def chorale(*rows):
@@ -131,27 +126,9 @@ def prescriptions(draw):
     return Prescription.from_dict({k: v for k, v in values.items() if v is not None})
 
 
-def drawn_at_random(laid, rng):
-    """A stream whose kinds of token are drawn in equal shares, under rules and wishes."""
-    arrivals, clear = arrivals_for([laid])
-    ruled, wished = rules.rules_for([laid], VOCABULARY), [*clear, *wishes_for([laid])]
-    held, wishes = anchored(ruled, wished, [laid])
-    state, ids, held = rules.State(1, VOCABULARY), list[int](), [*held, *arrivals]
-    while not ids or VOCABULARY.names[ids[-1]] != "EOS_None":
-        allowed = np.logical_and.reduce([rule.allowed(state)[0] for rule in held])
-        assert allowed.any(), [VOCABULARY.names[i] for i in ids[-12:]]
-        for wish in wishes:
-            kept = allowed & np.broadcast_to(wish.allowed(state), (1, len(allowed)))[0]
-            allowed = kept if kept.any() else allowed
-        kind = rng.choice(np.unique(VOCABULARY.kind[allowed]))
-        ids.append(int(rng.choice(np.flatnonzero(allowed & (VOCABULARY.kind == kind)))))
-        state.update(np.array([ids[-1]]))
-    return decode(np.array(ids), VOCABULARY)
-
-
 @settings(max_examples=6, phases=[Phase.generate])
 @given(prescriptions(), st.integers(0, 1000))
-def test_whatever_is_drawn_the_peak_has_an_appoggiatura(asked, seed):
+def test_whatever_is_drawn_the_peak_has_an_appoggiatura(drawn_at_random, asked, seed):
     laid = plan(asked)
     notes = perform(unsnap(drawn_at_random(laid, np.random.default_rng(seed))), laid)
     report = judge(asked, write_midi(notes))
