@@ -39,11 +39,12 @@ TOKENS_PER_NOTE = 4
 def anchored(
     held: Sequence[Rule], wishes: Sequence[Rule], plans: Sequence[BarPlan]
 ) -> tuple[list[Rule], list[Rule]]:
-    """The rules of `rules_for` (`Grammar` first) and wishes, with the anchor if a plan has one."""
+    """The rules of `rules_for` (`Grammar` first) and wishes; where a plan has an anchor, that is
+    the only rule and holds the others."""
     if not any(plan.forced or plan.returns for plan in plans):
         return list(held), list(wishes)
-    anchor = Anchor(plans, held[1:])
-    return [held[0], anchor], [_Sparing(wish, anchor) for wish in wishes]
+    anchor = Anchor(plans, held)
+    return [anchor], [_Sparing(wish, anchor) for wish in wishes]
 
 
 class _Sparing:
@@ -85,10 +86,10 @@ class _Due:
 class Anchor:
     """The motif where the plans have it, and the other rules."""
 
-    def __init__(self, plans: Sequence[BarPlan], others: Sequence[Rule]) -> None:
-        self.others = list(others)
-        (self.ensemble,) = (rule for rule in others if isinstance(rule, Ensemble))
-        (self.register,) = (rule for rule in others if isinstance(rule, Register))
+    def __init__(self, plans: Sequence[BarPlan], held: Sequence[Rule]) -> None:
+        self.grammar, self.others = held[0], list(held[1:])
+        (self.ensemble,) = (rule for rule in held if isinstance(rule, Ensemble))
+        (self.register,) = (rule for rule in held if isinstance(rule, Register))
         self.lead = np.array([list(FAMILIES).index(plan.families[0]) for plan in plans])
         bars = max(len(plan) for plan in plans)
         self.sizes = [_size(plan) for plan in plans]
@@ -139,21 +140,22 @@ class Anchor:
             self.room_BK[row, bars] = ~self.alone_BK[row, bars] | fits
 
     def allowed(self, state: State) -> Flags:
-        allowed_BV = self.others[0].allowed(state)
-        for rule in self.others[1:]:
-            allowed_BV = allowed_BV & rule.allowed(state)
+        grammar_BV = self.grammar.allowed(state)
         inside = of_bar(self.inside_BK, state.bar) & (state.bar >= 0)
         if not inside.any():
             self.own_BV = np.zeros((len(inside), 1), dtype=bool)
-            return allowed_BV
+            return rules.narrowed(grammar_BV, self.others, state)
         due, due_BF = self._due(state), self.ensemble.due(state)
         others_first = (state.kind == POSITION) & due_BF.any(axis=1) & ~due.urgent
-        own_BV = self._own(state, due, others_first)
-        kept_BV = (allowed_BV | own_BV) & self._fitting(state, due, due_BF)
+        own_BV = self._own(state, due, others_first) & grammar_BV & inside[:, None]
+        self.own_BV = own_BV
+        allowed_BV = rules.narrowed(grammar_BV, self.others, state, own_BV)
+        kept_BV = allowed_BV & self._fitting(state, due, due_BF)
         only = due.urgent & ((state.kind == DURATION) | ((state.kind == POSITION) & due.pending))
         kept_BV = np.where(only[:, None], own_BV, kept_BV)
-        self.own_BV = own_BV & inside[:, None]
-        return np.where(inside[:, None], kept_BV, allowed_BV)
+        kept = inside & kept_BV.any(axis=1)
+        state.yielded += inside & ~kept
+        return np.where(kept[:, None], kept_BV, allowed_BV)
 
     def _due(self, state: State) -> _Due:
         rows, at = np.arange(len(state.bar)), state.position.clip(0)

@@ -2,8 +2,9 @@
 
 While a triad sounds, the leading voice strikes the fourth above its root and falls to the third.
 Whatever tone of the triad is lowest, the fourth is dissonant against it (over the root a fourth,
-over the third a second, over the fifth a seventh) and the third is consonant: the suspensions 4-3,
-9-8 and 7-6 of any textbook, unprepared. The triad is none of the tonic, so that the peak leads on.
+over F a tritone; over the third a second, over the fifth a seventh) and the third is consonant: the
+suspensions 4-3, 9-8 and 7-6 of any textbook, unprepared. The triad is none of the tonic, so that
+the peak leads on.
 
 Pitches are canonical where a piece is composed (C major or A minor, whose scale is the white keys),
 and as they sound where one is heard; times are in quarters. What counts as one is [E].
@@ -22,7 +23,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 WHITE = np.array([0, 2, 4, 5, 7, 9, 11])
-ROOTS = {"major": (3, 5, 1), "minor": (3, 1, 2)}  # of the white keys: IV, vi, ii; VI, iv, III
+ROOTS = {"major": (3, 5, 1), "minor": (3, 1, 2)}  # of the white keys: IV, vi, ii; VI, iv, v
 DISSONANT = (1, 2, 5, 6, 10, 11)  # semitones over the lowest note, octaves aside
 CONSONANT = (0, 3, 4, 7, 8, 9)
 SAME_TIME = 1 / 16  # quarters: less than the grid, more than performance strays

@@ -187,9 +187,8 @@ def plan(prescription: Prescription) -> BarPlan:
     form = sections.lay(len(bars), seconds[-1], phrase, prescription.seed)
     returns = sections.of_sections(form, phrase, taken)
     playing = arrangement(len(bars), len(chosen), phrase, at_once(targets))
-    playing[taken | sections.melodies(returns, len(bars)), 0] = (
-        True  # the leading family plays them
-    )
+    led = taken | sections.melodies(returns, len(bars))
+    playing[led, 0] = True  # the leading family plays what comes back
     if climax is not None:
         held = int(np.ceil(max(4.0 / bars.meters[0].quarters, 1.0)))  # bars, by performance
         playing[climax.bar] |= playing[max(climax.bar - held, 0) : climax.bar].any(axis=0)

@@ -35,9 +35,10 @@ from sonicrx_ml.tokens import encode
 
 LATE = 0.25  # quarters that a note may ring past the bar line at which a file is continued [E]
 TEMPO_BARS = 4  # last bars of a file whose tempo goes on, where it is open [E]
-OF_THE_FILE = ("breaths_per_min", "inhale_share", "breath_depth_db", "anchor", "anchor_at")
+OF_THE_FILE = ("breaths_per_min", "inhale_share", "breath_depth_db", "anchor", "anchor_at", "arc",
+               "arc_peak")  # fmt: skip
 """Controls that filled bars leave out: they would move the tempo, which is the file's, or have a
-motif return in bars that may be too few for it."""
+motif return or an arc rise in bars that may be too few for it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -97,6 +97,8 @@ class State:
         self.bar_notes = np.zeros(batch, dtype=np.int64)
         self.bar_tokens = np.zeros(batch, dtype=np.int64)
         self.silent_bars = np.zeros(batch, dtype=np.int64)
+        self.yielded = np.zeros(batch, dtype=np.int64)
+        """Times that a rule would have left the stream no token. No wish counts."""
 
     def update(self, ids: Ints) -> None:
         """Take in one more token of every stream; one that is given PAD stays as it is."""
@@ -188,6 +190,24 @@ class Rule(Protocol):
     def allowed(self, state: State) -> Flags:
         """(B, V), or broadcastable to it: True where a token may come next."""
         ...
+
+
+NOTHING = np.zeros((1, 1), dtype=bool)
+
+
+def narrowed(
+    allowed_BV: Flags, held: Sequence[Rule], state: State, spared_BV: Flags = NOTHING
+) -> Flags:
+    """What is allowed and all rules allow, but for what they are to spare.
+
+    A rule that would leave a stream nothing yields to those before it; `state.yielded` counts it.
+    """
+    for rule in held:
+        kept_BV = allowed_BV & (rule.allowed(state) | spared_BV)
+        some_B: Flags = np.asarray(kept_BV.any(axis=1))
+        state.yielded += ~some_B
+        allowed_BV = np.where(some_B[:, None], kept_BV, allowed_BV)
+    return allowed_BV
 
 
 class Grammar:

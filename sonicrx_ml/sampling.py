@@ -5,6 +5,7 @@ Shapes: B streams, V vocabulary, K bars, A conditions, L layers, D width.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -23,6 +24,8 @@ from sonicrx_ml.labels import FREE, SILENT, SOUNDS, remaining_bucket
 from sonicrx_ml.pacing import wishes_for
 from sonicrx_ml.plan import PHRASE, BarPlan
 from sonicrx_ml.tokens import BAR, DURATION, EOS, METER, PAD, Ids, Vocabulary, decode
+
+_log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -129,12 +132,14 @@ def stream(
             if choose and len(rows) > 1:
                 chosen = choose(index, takes.first(index), [takes.grid(row) for row in rows])
             yield index, takes.settle(index, chosen)
+    if yielded := takes.state.yielded.sum():
+        _log.warning("rules contradicted each other and yielded %d times; see the report", yielded)
 
 
 def bounds(
     plans: Sequence[BarPlan], vocabulary: Vocabulary, config: SamplingConfig
 ) -> tuple[list[rules.Rule], list[rules.Rule]]:
-    """The rules (`Grammar` first) and wishes that streams of these plans are drawn under."""
+    """Rules (the first holds the grammar) and wishes that the plans' streams are drawn under."""
     held = rules.rules_for(plans, vocabulary)
     if not config.masked:
         return held[:1], []
@@ -198,9 +203,9 @@ class _Takes:
         live = ~self.waiting
         state, config = self.state, self.config
         logits_BV = self.network.step(self.ids, state.bar.clip(0), live) / config.temperature
-        allowed_BV = self.rules[0].allowed(state)
-        for rule in (*self.rules[1:], *self.wishes):  # none is to cost a track: all yield
-            kept_BV = allowed_BV & rule.allowed(state)
+        allowed_BV = rules.narrowed(self.rules[0].allowed(state), self.rules[1:], state)
+        for wish in self.wishes:
+            kept_BV = allowed_BV & wish.allowed(state)
             allowed_BV = np.where(kept_BV.any(axis=1, keepdims=True), kept_BV, allowed_BV)
         allowed_BV = np.where(live[:, None], allowed_BV, state.kind_V == PAD)
         alive = live.tolist()

@@ -248,10 +248,11 @@ TOLERANCES: tuple[Tolerance, ...] = (
               "bar line around which the energy of 4 bars is highest, of the bar lines from 0; "
               "[E] half a phrase"),
     Tolerance("appoggiatura", "notes", "", "at least", 0.0, "arc",
-              lambda case: None if case.plan.climax is None else 1.0,
+              lambda case: 1.0 if case.prescription.arc else None,
               lambda case: case.appoggiaturas,
-              "notes on the first beat of the peak's bar that are dissonant against the lowest one "
-              "(seconds, fourths, tritones, sevenths) and followed in their instrument, before the "
+              "notes on the first beat of the peak's bar, or of the nearest that has no anchor, "
+              "that are dissonant against the lowest one (seconds, fourths, tritones, sevenths) "
+              "and followed in their instrument, before the "
               "bar is over, by a step to a consonance [E]"),
     Tolerance("longest silence", "notes", "bars", "at most", 0.0, None,
               lambda case: LONGEST_SILENCE, lambda case: case.longest_silence,

@@ -41,8 +41,11 @@ from sonicrx_ml.tokens import Vocabulary
 METRIC = "valid/nats_per_note"
 CLOCK_S = 5.0  # seconds between two readings of the speed
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-#: Operations/s in bf16 with fp32 accumulation, dense, by NVIDIA's data sheets (SXM modules).
-DENSE_BF16 = {"A100": 312e12, "H100": 989.4e12, "H200": 989.4e12}
+#: Operations/s in bf16 with fp32 accumulation, dense, by NVIDIA's data sheets: SXM modules.
+DENSE_BF16 = {
+    "NVIDIA A100-SXM4-40GB": 312e12, "NVIDIA A100-SXM4-80GB": 312e12,
+    "NVIDIA H100 80GB HBM3": 989.4e12, "NVIDIA H200": 989.4e12,
+}  # fmt: skip
 
 
 class Training(L.LightningModule):
@@ -169,10 +172,9 @@ def peak_flops(model: ModelConfig, device: torch.device, precision: str) -> floa
     with a block's widest matrix, on as many threads as the run has.
     """
     if device.type == "cuda" and "bf16" in precision:
-        name = torch.cuda.get_device_name(device)
-        for known, flops in DENSE_BF16.items():
-            if known in name:
-                return flops
+        published = DENSE_BF16.get(torch.cuda.get_device_name(device))
+        if published is not None:
+            return published
     half = torch.bfloat16 if "bf16" in precision else torch.float16
     dtype = half if "16" in precision else torch.float32
     rows = 512 if device.type == "cpu" else 16_384  # soon done: other work may interrupt it
@@ -182,8 +184,8 @@ def peak_flops(model: ModelConfig, device: torch.device, precision: str) -> floa
     for _ in range(50):
         begin = time.monotonic()
         F.linear(x, weight)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
         fastest = min(fastest, time.monotonic() - begin)
     return 2 * x.numel() * len(weight) / fastest
 
@@ -216,10 +218,10 @@ def fit(cfg: TrainConfig, loggers: Sequence[Logger], callbacks: Sequence[L.Callb
 
 
 def _keep_memory() -> None:
-    """Have glibc keep what is freed; other C libraries are left alone.
+    """Have glibc keep what is freed, for as long as the process lasts.
 
-    To give it back at every step and be given it anew, page by page, takes a tenth of the time of
-    `model=small` on a CPU.
+    Other C libraries are left alone. To give it back at every step and be given it anew, page by
+    page, takes a tenth of the time of `model=small` on a CPU.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

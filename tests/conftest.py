@@ -120,6 +120,7 @@ def drawn_at_random() -> Callable:
         while not ids or vocabulary.kind[ids[-1]] != EOS:
             allowed = np.logical_and.reduce([rule.allowed(state)[0] for rule in held])
             assert allowed.any(), [vocabulary.names[i] for i in ids[-12:]]
+            assert not state.yielded.any(), [vocabulary.names[i] for i in ids[-12:]]
             for wish in wishes:
                 kept = allowed & np.broadcast_to(wish.allowed(state), (1, len(allowed)))[0]
                 allowed = kept if kept.any() else allowed

@@ -21,6 +21,31 @@ from sonicrx_ml.sampling import SamplingConfig
 from sonicrx_ml.tokens import Vocabulary
 
 VOCABULARY = Vocabulary.build()
+
+
+class Only:
+    """A rule that allows tokens of one kind."""
+
+    def __init__(self, name):
+        self.kind = VOCABULARY.kind[VOCABULARY.names.index(name)]
+
+    def allowed(self, state):
+        return (state.kind_V == self.kind)[None]
+
+
+def test_of_rules_that_contradict_each_other_the_later_yields_and_is_counted():
+    state = rules.State(2, VOCABULARY)
+    free = np.ones((2, len(VOCABULARY)), dtype=bool)
+    free[1] = state.kind_V == VOCABULARY.kind[VOCABULARY.bar]
+    bars, ends = Only("Bar_None"), Only("EOS_None")
+    found = rules.narrowed(free, [bars, ends, bars], state)
+    np.testing.assert_array_equal(found, np.tile(bars.allowed(state), (2, 1)))
+    assert state.yielded.tolist() == [1, 1]
+    spared = rules.narrowed(free, [bars, ends], state, ends.allowed(state))
+    np.testing.assert_array_equal(spared[0], ends.allowed(state)[0])
+    assert state.yielded.tolist() == [1, 2]
+
+
 PLAIN = SamplingConfig(guidance=1.0, top_p=1.0, temperature=1.0)
 
 

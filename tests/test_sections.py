@@ -213,11 +213,14 @@ def test_what_returns_is_the_melody_that_was(bundle, asked, takes, many):
     lead = laid.families[0]
     size = laid.bars.meters[0].numerator * GRID
     assert {back.bars for back in laid.returns} == ({4} if many else {3})
-    for back in laid.returns:
-        line = themes.top_line(grid, back.source, back.source + back.bars, lead)
-        wanted = themes.taken_up(line, laid, back)
-        if not len(wanted):
-            continue
+    melodies = {
+        back: themes.taken_up(
+            themes.top_line(grid, back.source, back.source + back.bars, lead), laid, back
+        )
+        for back in laid.returns
+    }
+    assert any(len(wanted) for wanted in melodies.values())
+    for back, wanted in melodies.items():
         mine = grid.family == list(FAMILIES).index(lead)
         onset = (grid.bar - back.site) * size + grid.position
         notes = set(zip(onset[mine], grid.pitch[mine], grid.length[mine], strict=True))

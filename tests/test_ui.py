@@ -169,6 +169,8 @@ def test_the_anchor_of_a_profile_returns_unless_none_is_chosen(page):
     listener = Listener(id="P07", anchor=composed(3), screening=NO_TO_ALL)
     page._profile_given("profile", "P07.json", listener.to_json().encode())
     assert page.state.prescription()[0].anchor == composed(3)
+    page.ask(anchor_at="0.2, 0.7")
+    assert page.state.prescription()[0].anchor_at == (0.2, 0.7)
     page.ask(anchor="none")
     assert page.state.prescription()[0].anchor is None
 

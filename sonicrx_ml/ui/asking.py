@@ -107,8 +107,9 @@ class Asking:
     def controls(self) -> dict[str, Any]:
         """What was changed by hand, the anchor among it."""
         given = dict(self.edited)
-        if self.anchor in (None, NO_ANCHOR):
+        if self.anchor == NO_ANCHOR or (self.anchor is None and not self.person.get("anchor")):
             given.pop("anchor_at", None)
+        if self.anchor in (None, NO_ANCHOR):
             return given if self.anchor is None else given | {"anchor": None}
         return given | {"anchor": self._motif()}
 

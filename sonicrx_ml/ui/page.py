@@ -7,6 +7,7 @@ page that is loaded anew has both.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 from dataclasses import replace
@@ -163,7 +164,8 @@ class ClinicianPage(widgets.VBox):
         kept = [take for take in self.takes if take.folder.name == draft.get("kept")]
         self._keep(kept[0] if kept else (self.takes[-1] if self.takes else None))
         if opened := draft.get("opened"):
-            self.opened = opened[0], Prescription.from_dict(opened[1])
+            with contextlib.suppress(ValueError, TypeError, KeyError):  # of another version: closed
+                self.opened = opened[0], Prescription.from_dict(opened[1])
             self._about_log()
             self._remember()
         if interrupted:
@@ -272,7 +274,7 @@ class ClinicianPage(widgets.VBox):
             self.state = before
             self.again.errors = {name: f"{file}: {error}"}
             return
-        self.again.errors, self.opened = {}, (f"the track of {file}", found)
+        self.again.errors, self.opened = {}, (f"the opened track {found.id}", found)
         self._goal_changed()
 
     def _save_profile(self) -> None:
