@@ -284,7 +284,10 @@ class Palette:
 
 
 class Register:
-    """Pitches within about two octaves of the asked mean, and on the piano after transposing."""
+    """Pitches within about two octaves of the asked mean, and on the piano after transposing.
+
+    At the peak of an arc there is an octave below the appoggiatura, whatever is asked.
+    """
 
     REACH = 26
 
@@ -296,6 +299,9 @@ class Register:
             asked = plan.targets["register"]
             low = np.where(np.isnan(asked), 0, asked - self.REACH)
             high = np.where(np.isnan(asked), 127, asked + self.REACH)
+            if plan.climax is not None:
+                below = plan.climax.pitch.min() - 12
+                low[plan.climax.bar] = min(low[plan.climax.bar], below)
             on_piano = (21 - plan.transposition, 108 - plan.transposition)
             self.low[row, : len(plan)] = np.clip(low, *on_piano).astype(int)
             self.high[row, : len(plan)] = np.clip(high, *on_piano).astype(int)

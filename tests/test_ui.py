@@ -613,7 +613,7 @@ def test_a_track_that_is_opened_from_a_file_can_be_logged(page, small, tmp_path)
     assert "a track that is kept or opened" in page.logbook.actions.text
     page._manifest_given("manifest", "prescription.json", heard.to_json().encode())
     assert page.logbook.actions.enabled == ["save"]
-    assert "P07 with the track of prescription.json" in page.logbook.actions.text
+    assert "P07 with the opened track" in page.logbook.actions.text
     anew = ClinicianPage(small, page.out, tmp_path / "journals")
     anew.keeper.found = {"visitor": page.visitor,
                          "draft": json.loads(json.dumps(page.keeper.draft))}  # fmt: skip
