@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -260,6 +261,7 @@ def with_tier_b(prepared: Path, out: Path, midi: Path, manifest: Path) -> Path:
     """A prepared folder with the training pieces of tier b beside all that `prepared` has."""
     made, alone = out / "tier-ab", out / "tier-b"
     if not (made / "bins.json").is_file():
+        shutil.rmtree(made, ignore_errors=True)  # of a run that was stopped
         shards.prepare(midi, alone, manifest, tiers=("b",), workers=1)
         (made / "shards").mkdir(parents=True, exist_ok=True)
         for path in (prepared / "shards").iterdir():
