@@ -185,14 +185,11 @@ def plan(prescription: Prescription) -> BarPlan:
         climax = _climax(prescription, bars, peak, taken, (transposition, mode), targets, chosen[0])
         taken[climax.bar] = True
     form = sections.lay(len(bars), seconds[-1], phrase, prescription.seed)
-    returns = sections.of_sections(form, phrase, taken)
     playing = arrangement(len(bars), len(chosen), phrase, at_once(targets))
-    led = taken | sections.melodies(returns, len(bars))
-    playing[led, 0] = True  # the leading family plays what comes back
+    returns = _lead(playing, form, phrase, taken)
     if climax is not None:
         held = int(np.ceil(max(4.0 / bars.meters[0].quarters, 1.0)))  # bars, by performance
         playing[climax.bar] |= playing[max(climax.bar - held, 0) : climax.bar].any(axis=0)
-    returns += sections.of_phrases(form, phrase, taken | ~playing[:, 0], returns)
     return BarPlan(
         bars=bars,
         tempo=tempo,
@@ -239,6 +236,16 @@ def _anchors(
         octave = _octave(pitch, wanted + LIFT, np.array(RANGES[family]) - transposition)
         found.append(Anchored(bars.edges[first] + onset, length, pitch + 12 * octave))
     return tuple(found)
+
+
+def _lead(
+    playing: NDArray[np.bool_], form: tuple[Section, ...], phrase: int, taken: NDArray[np.bool_]
+) -> tuple[Return, ...]:
+    """Have the leading family play in the bars that are taken and what sections take up; all that
+    comes back."""
+    returns = sections.of_sections(form, phrase, taken)
+    playing[taken | sections.melodies(returns, len(playing)), 0] = True
+    return returns + sections.of_phrases(form, phrase, taken | ~playing[:, 0], returns)
 
 
 def _anchor_bars(anchors: Sequence[Anchored], bars: Bars) -> NDArray[np.bool_]:

@@ -132,7 +132,7 @@ def stream(
             if choose and len(rows) > 1:
                 chosen = choose(index, takes.first(index), [takes.grid(row) for row in rows])
             yield index, takes.settle(index, chosen)
-    if yielded := takes.state.yielded.sum():
+    if yielded := takes.state.yielded[:: takes.count].sum():  # all takes are the chosen one now
         _log.warning("rules contradicted each other and yielded %d times; see the report", yielded)
 
 

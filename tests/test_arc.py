@@ -140,6 +140,16 @@ def test_whatever_is_drawn_the_peak_has_an_appoggiatura(drawn_at_random, asked, 
         assert laid.climax.bar == asked.peak_bar
 
 
+def test_an_arc_without_room_for_its_appoggiatura_is_missed():
+    """All bars but the last are the anchor's."""
+    asked = Prescription.from_dict({"duration_s": 16, "tempo": 80, "arc": "build_release",
+                                    "anchor": motifs.composed(1), "anchor_at": [0]})  # fmt: skip
+    assert plan(asked).climax is None
+    notes = chorale(*((beat, 1, 60 + beat % 5, 0) for beat in range(20)))
+    row = judge(asked, write_midi(notes)).row("appoggiatura")
+    assert (row.asked, row.realised, row.verdict) == (1, None, "fail")
+
+
 def test_without_an_arc_there_is_no_such_rule():
     laid = plan(Prescription(duration_s=20))
     assert laid.climax is None
