@@ -90,9 +90,7 @@ class CorpusData(L.LightningDataModule):
         first = self.trainer.global_step * self.accumulate
         rank, ranks = self.trainer.global_rank, self.trainer.world_size
         stream = TrainingStream(windows, self.batch_size, first, rank, ranks)
-        return DataLoader(
-            stream, None, num_workers=self.data.workers, persistent_workers=self.data.workers > 0
-        )
+        return DataLoader(stream, None, **self._loading())
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         rows = load_split(self.folder, "valid")
@@ -103,6 +101,14 @@ class CorpusData(L.LightningDataModule):
             Shard(windows, self.trainer.global_rank, self.trainer.world_size),
             batch_size=self.batch_size,
             collate_fn=windows.collate,
-            num_workers=self.data.workers,
-            persistent_workers=self.data.workers > 0,
+            **self._loading(),
         )
+
+    def _loading(self) -> dict[str, Any]:
+        """How both loaders work; from pinned memory a GPU is fed while it computes."""
+        assert self.trainer is not None
+        return {
+            "num_workers": self.data.workers,
+            "persistent_workers": self.data.workers > 0,
+            "pin_memory": self.trainer.strategy.root_device.type == "cuda",
+        }

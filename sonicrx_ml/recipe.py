@@ -94,6 +94,8 @@ class TrainerConfig:
     checkpoint_minutes: float = 3.0
     patience: int = 10
     """Validations without improvement before training stops."""
+    max_minutes: float | None = None
+    """Stop after so long, as after the last step; a resumed run has as long again."""
     threads: int | None = None
 
 

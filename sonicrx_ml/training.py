@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch._dynamo import maybe_mark_dynamic
 
 from sonicrx_ml import checkpoint
 from sonicrx_ml.architecture import ModelConfig
@@ -60,8 +62,7 @@ class Training(L.LightningModule):
         super().__init__()
         self.composer = composer
         self.optim = optim
-        if compiled:
-            composer.compile()
+        self._nats = torch.compile(_nats) if compiled else _nats
         self.seen = {"tokens": 0.0, "seconds": 0.0, METRIC: math.nan}
         self.before: list[dict[str, Any]] = []
         self.peak = math.nan
@@ -70,11 +71,12 @@ class Training(L.LightningModule):
         self._start_clock()
 
     def _start_clock(self) -> None:
-        self._clock, self._tokens = time.monotonic(), 0
+        self._clock, self._tokens = time.monotonic(), torch.zeros((), dtype=torch.int64)
 
     def _read_clock(self) -> tuple[int, float]:
         """Tokens and seconds since the clock was started, which is started again."""
-        found = self._tokens * self.trainer.world_size, time.monotonic() - self._clock
+        tokens = int(self._tokens) * self.trainer.world_size  # waits for the device
+        found = tokens, time.monotonic() - self._clock
         self.seen["tokens"] += found[0]
         self.seen["seconds"] += found[1]
         self._start_clock()
@@ -82,12 +84,8 @@ class Training(L.LightningModule):
 
     def nats(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Cross-entropy summed over the batch's tokens, and the number of tokens."""
-        logits_BTV = self.composer(batch.ids_BT, batch.bar_BT, batch.conditions_BKA)
-        targets = batch.targets_BT.flatten()
-        total = F.cross_entropy(
-            logits_BTV.flatten(0, 1).float(), targets, ignore_index=0, reduction="sum"
-        )
-        return total, (targets != 0).sum()
+        maybe_mark_dynamic(batch.conditions_BKA, 1)  # compiled once for any number of bars
+        return self._nats(self.composer, batch)
 
     def on_train_start(self) -> None:
         self.peak = peak_flops(self.composer.config, self.device, str(self.trainer.precision))
@@ -96,7 +94,7 @@ class Training(L.LightningModule):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         total, tokens = self.nats(batch)
         loss = total / tokens
-        self._tokens += int(tokens)
+        self._tokens = self._tokens.to(tokens.device) + tokens  # read later: nothing waits for it
         self.log("step", float(self.global_step))  # what the loggers count by
         self.log("train/loss", loss.detach(), prog_bar=True)
         self.log("train/nats_per_note", total.detach() / batch.notes)
@@ -106,7 +104,7 @@ class Training(L.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if time.monotonic() - self._clock > CLOCK_S:
             tokens, seconds = self._read_clock()
-            flops = 6 * tokens * sum(p.numel() for p in self.parameters())
+            flops = tokens * token_flops(self.composer)
             self.log("train/tokens_per_s", tokens / seconds, prog_bar=True)
             self.log("train/gflops", flops / seconds / 1e9)
             self.log("train/mfu", flops / seconds / (self.peak * self.trainer.world_size))
@@ -147,7 +145,9 @@ class Training(L.LightningModule):
              "weight_decay": optim.weight_decay if decayed else 0.0}
             for decayed in (True, False)
         ]  # fmt: skip
-        adamw = torch.optim.AdamW(groups, lr=optim.lr, betas=(0.9, optim.beta2), fused=True)
+        # On a GPU with mixed precision Lightning does not clip the gradients of the fused one.
+        fused = True if self.device.type == "cpu" else None
+        adamw = torch.optim.AdamW(groups, lr=optim.lr, betas=(0.9, optim.beta2), fused=fused)
         schedule = torch.optim.lr_scheduler.LambdaLR(adamw, self._lr_share)
         return {"optimizer": adamw, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -159,6 +159,24 @@ class Training(L.LightningModule):
         done = 1 - (optim.max_steps - step) / falling
         wave = 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, done))))
         return optim.final_lr + (1 - optim.final_lr) * wave
+
+
+def _nats(composer: Composer, batch: Batch) -> tuple[Tensor, Tensor]:
+    logits_BTV = composer(batch.ids_BT, batch.bar_BT, batch.conditions_BKA)
+    targets = batch.targets_BT.flatten()
+    total = F.cross_entropy(
+        logits_BTV.flatten(0, 1).float(), targets, ignore_index=0, reduction="sum"
+    )
+    return total, (targets != 0).sum()
+
+
+def token_flops(composer: Composer) -> int:
+    """Operations that a token costs in training: 6 a parameter, and 12 for each of a layer's widths
+    and of the tokens attended to, whether masked or not (Chowdhery et al. 2022, appendix B).
+    """
+    config = composer.config
+    attention = 12 * config.layers * config.width * config.context
+    return 6 * sum(p.numel() for p in composer.parameters()) + attention
 
 
 def new_composer(model: ModelConfig, vocabulary: Vocabulary, bins: Bins) -> Composer:
@@ -263,6 +281,7 @@ def new_trainer(
         strategy=cfg.trainer.strategy,
         precision=cfg.trainer.precision,  # type: ignore[arg-type]  # a string of the command line
         max_steps=cfg.optim.max_steps,
+        max_time=timedelta(minutes=cfg.trainer.max_minutes) if cfg.trainer.max_minutes else None,
         accumulate_grad_batches=cfg.optim.accumulate,
         gradient_clip_val=cfg.optim.clip,
         val_check_interval=cfg.trainer.valid_every * cfg.optim.accumulate,
