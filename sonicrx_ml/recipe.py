@@ -95,7 +95,7 @@ class TrainerConfig:
     patience: int = 10
     """Validations without improvement before training stops."""
     max_minutes: float | None = None
-    """Stop after so long, as after the last step; a resumed run has as long again."""
+    """Stop after so long, as after the last step; time before a resumption counts."""
     threads: int | None = None
 
 

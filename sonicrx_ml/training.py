@@ -95,10 +95,11 @@ class Training(L.LightningModule):
         total, tokens = self.nats(batch)
         loss = total / tokens
         self._tokens = self._tokens.to(tokens.device) + tokens  # read later: nothing waits for it
-        self.log("step", float(self.global_step))  # what the loggers count by
         self.log("train/loss", loss.detach(), prog_bar=True)
         self.log("train/nats_per_note", total.detach() / batch.notes)
-        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        # As tensors of the CPU: a number would be copied to the device, which waits for it.
+        self.log("step", torch.tensor(float(self.global_step)))  # what the loggers count by
+        self.log("train/lr", torch.tensor(self.trainer.optimizers[0].param_groups[0]["lr"]))
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:

@@ -43,6 +43,7 @@ from sonicrx_ml.training import (
     fit,
     new_composer,
     peak_flops,
+    token_flops,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -271,7 +272,7 @@ def test_speed_counts_every_micro_batch(configure, monkeypatch):
             if self.batches:  # a batch ends a second after the last look at the clock, two after it
                 rate = float(trainer.callback_metrics["train/tokens_per_s"])
                 assert rate == self.tokens / 2
-                flops = 6 * rate * sum(weight.numel() for weight in module.parameters())
+                flops = rate * token_flops(module.composer)
                 assert float(trainer.callback_metrics["train/gflops"]) == pytest.approx(flops / 1e9)
                 share = flops / module.peak
                 assert float(trainer.callback_metrics["train/mfu"]) == pytest.approx(share)
@@ -281,6 +282,36 @@ def test_speed_counts_every_micro_batch(configure, monkeypatch):
     check = Check()
     run(configure("optim.max_steps=3", "optim.accumulate=2", "trainer.valid_every=9"), check)
     assert check.batches == 6
+
+
+def test_the_operations_of_a_token(configure):
+    """6 a parameter; a layer's attention 12 x width 32 x context 64."""
+    training = new_training(configure, "model.layers=2")
+    parameters = sum(weight.numel() for weight in training.composer.parameters())
+    assert token_flops(training.composer) == 6 * parameters + 2 * 12 * 32 * 64
+
+
+def test_training_stops_when_its_time_is_up(configure):
+    cfg = configure("optim.max_steps=100000", "trainer.max_minutes=0.01", "trainer.valid_every=2")
+    _, trainer = run(cfg, *monitor.callbacks(cfg))
+    assert 0 < trainer.global_step < 100_000
+    assert release(best_checkpoint(trainer), cfg.folder / "bundle").is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's compiler, of torch
+def test_compiled_it_is_the_same_network(configure, prepared):
+    """With several numbers of bars, with gradients and without."""
+    plain_one, compiled = new_training(configure), new_training(configure, compiled=True)
+    compiled.load_state_dict(plain_one.state_dict())
+    windows = stream_windows(configure(), prepared)
+    for first, last in ((0, 1), (1, 3)):
+        batch = windows.collate([windows[i] for i in range(first, last)])
+        (expected, count), (found, same) = plain_one.nats(batch), compiled.nats(batch)
+        torch.testing.assert_close(found, expected)
+        assert count == same
+        with torch.no_grad():
+            torch.testing.assert_close(compiled.nats(batch)[0], expected)
 
 
 def test_the_peak_is_a_processor_s():
