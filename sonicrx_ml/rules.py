@@ -230,24 +230,31 @@ class Grammar:
         return ok_BV & ~(state.program_V & (stale_BV | same_BV))
 
 
-class Frame:
-    """The asked meter and number of bars: every onset inside its bar and before the music ends, the
-    end after the last bar."""
+class Meter:
+    """The asked meter, which the network is told by this token alone: no condition holds it."""
 
     def __init__(self, vocabulary: Vocabulary, plans: Sequence[BarPlan]) -> None:
-        meters = [plan.bars.meters[0] for plan in plans]
-        self.meter = np.array([[vocabulary.meter(meter)] for meter in meters])
-        self.size = np.array([meter.numerator * GRID for meter in meters])
+        meter_B1 = np.array([[vocabulary.meter(plan.bars.meters[0])] for plan in plans])
+        self.ok_BV = (vocabulary.kind != METER) | (np.arange(len(vocabulary)) == meter_B1)
+
+    def allowed(self, state: State) -> Flags:
+        return self.ok_BV
+
+
+class Frame:
+    """The asked number of bars: every onset inside its bar and before the music ends, the end after
+    the last bar."""
+
+    def __init__(self, plans: Sequence[BarPlan]) -> None:
+        self.size = np.array([plan.bars.meters[0].numerator * GRID for plan in plans])
         self.last_size = np.array([positions_left(plan) for plan in plans])
         self.bars = np.array([len(plan) for plan in plans])
-        self.ids_V = np.arange(len(vocabulary))
 
     def allowed(self, state: State) -> Flags:
         kind_V = state.kind_V
         more = (state.bar + 1 < self.bars)[:, None]
         size = np.where(more, self.size[:, None], self.last_size[:, None])
-        ok_BV = (kind_V != METER) | (self.ids_V == self.meter)
-        ok_BV = ok_BV & (~state.onset_V | (state.value_V < size))
+        ok_BV = ~state.onset_V | (state.value_V < size)
         return ok_BV & ((kind_V != BAR) | more) & ((kind_V != EOS) | ~more)
 
 
@@ -405,13 +412,17 @@ class Cadence:
         return ~state.pitch_V | triad_BV | (state.bar < self.last)[:, None]
 
 
+def told(plans: Sequence[BarPlan], vocabulary: Vocabulary) -> list[Rule]:
+    """What binds a raw stream too, `Grammar` first: what a stream is, and which meter it is told."""
+    return [Grammar(vocabulary), Meter(vocabulary, plans)]
+
+
 def rules_for(plans: Sequence[BarPlan], vocabulary: Vocabulary) -> list[Rule]:
-    """Every rule that a prescription's plans call for, `Grammar` first."""
-    bars = [len(plan) for plan in plans]
+    """Every rule that a prescription's plans call for, what is `told` first."""
     return [
-        Grammar(vocabulary),
-        Frame(vocabulary, plans),
-        Fullness(bars),
+        *told(plans, vocabulary),
+        Frame(plans),
+        Fullness([len(plan) for plan in plans]),
         Palette(plans),
         Register(plans),
         Ensemble(plans),

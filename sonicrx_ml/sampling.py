@@ -47,7 +47,8 @@ class SamplingConfig:
     the cost. Under the rules it gains nothing, and the music is less like real music
     (docs/log.md)."""
     masked: bool = True
-    """False leaves only the grammar: palette, bars, register, scale and ending are the model's own.
+    """False leaves the grammar, and the meter, which a token alone tells the network: palette, number
+    of bars, register, scale and ending are its own.
     Tempo, meter, key and the second of the end are written in performance all the same."""
     paced: bool = True
     """With the rules, keep density, polyphony and register near what is asked (see `pacing`)."""
@@ -140,9 +141,9 @@ def bounds(
     plans: Sequence[BarPlan], vocabulary: Vocabulary, config: SamplingConfig
 ) -> tuple[list[rules.Rule], list[rules.Rule]]:
     """Rules (the first holds the grammar) and wishes that the plans' streams are drawn under."""
-    held = rules.rules_for(plans, vocabulary)
     if not config.masked:
-        return held[:1], []
+        return rules.told(plans, vocabulary), []
+    held = rules.rules_for(plans, vocabulary)
     arrivals, clear = arrivals_for(plans)
     wishes = [*clear, *joins_for(plans), *wishes_for(plans)] if config.paced else []
     held, wishes = anchored(held, wishes, plans)

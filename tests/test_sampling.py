@@ -143,7 +143,7 @@ def allowed_slowly(prefix, laid, masked):
     if last == "EOS":
         return {"PAD_None"}
     if last == "Bar":
-        return {f"TimeSig_{meter}"} if masked else names_of("TimeSig")
+        return {f"TimeSig_{meter}"}
     if last == "Pitch":
         return {
             n for n in names_of("Duration") if not masked or affordable(n, prefix, laid, n_bars)
@@ -268,7 +268,7 @@ def names_of(kind):
 @given(prescriptions(), st.booleans(), st.randoms(use_true_random=False))
 def test_masks_equal_rereading_the_stream(asked, masked, random):
     laid = plan(asked)
-    held = rules.rules_for([laid], VOCABULARY)[: None if masked else 1]
+    held = (rules.rules_for if masked else rules.told)([laid], VOCABULARY)
     state = rules.State(1, VOCABULARY)
     prefix: list[str] = []
     for _ in range(50):
