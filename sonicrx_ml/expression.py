@@ -9,6 +9,7 @@ Loudness follows the 40 log10(velocity / 64) law of GM synthesizers, in dB.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -36,7 +37,9 @@ STRESS_DB = {0: 1.2, 1: 0.4, 2: -0.6}  # bar line, felt beat, between beats
 MELODY_DB = 1.5  # the top voice over the rest
 LOUDNESS_LIMITS = (-16.0, 11.0)  # dB: velocities 25 to 120
 SHORTEST = 1 / 8  # quarters
-SPREADS = np.linspace(-1.0, 1.0, 9)
+SPREADS = np.linspace(-1.0, 1.0, 17)
+SPREAD_COST = 0.05  # notes of polyphony that a bar may be off for its lengths to stay as composed
+LET_GO = 0.4  # share of a note's length
 LEAST_CUT = 0.8  # share of their length that notes may lose to one that is held
 LAST_CHANCE = 1 / 16  # quarters
 
@@ -50,7 +53,10 @@ def perform(notes: Notes, plan: BarPlan) -> Notes:
     played = replace(notes, tempo=plan.tempo, meters=bars.meters[:1])
     played = _on_programs(played.transpose(plan.transposition), plan)
     targets = plan.targets
-    played = articulate(played, bars, targets["articulation"], targets["polyphony"])
+    played = articulate(
+        played, bars, targets["articulation"], targets["polyphony"],
+        gives_way="articulation" in plan.derived,
+    )  # fmt: skip
     played = release_restruck(played)
     played = end_at(played, bars, plan.end_quarters, closes=plan.closes)
     loudness = completing_loudness(played, plan)
@@ -85,37 +91,81 @@ def _on_programs(notes: Notes, plan: BarPlan) -> Notes:
     return replace(notes, program=table[notes.program])
 
 
-def articulate(notes: Notes, bars: Bars, asked: Floats, voices: Floats | None = None) -> Notes:
+def articulate(
+    notes: Notes,
+    bars: Bars,
+    asked: Floats,
+    voices: Floats | None = None,
+    *,
+    gives_way: bool = False,
+) -> Notes:
     """Scale note lengths bar by bar towards the asked mean legato ratio; NaN leaves a bar alone.
 
     A note that should be longer reaches at most the next onset of its instrument, and is no longer
     than a bar or a whole note; the last of an instrument is left alone. voices : polyphony asked of
     each bar, NaN where open. The same mean ratio leaves room for it: one note of each onset is held
-    and the others are let go, or all are alike.
+    and the others are let go, or all are alike. Where no ratio is asked, or it `gives_way`, lengths
+    go further: to hardly more than one note that sounds, or to all held for a bar or a whole note.
     """
     gap, bar = gap_to_next(notes), bars.index(notes.onset)
     whole = np.maximum(np.diff(bars.edges)[bar], 4.0)
     near = gap <= whole + 1e-6
     before_rest = np.where(near | np.isinf(gap), 0.0, np.nan_to_num(asked)[bar] * whole)
     notes = replace(notes, duration=np.maximum(notes.duration, before_rest))
-    ratio = legato_ratio(notes)
+    ratio, longest = legato_ratio(notes), _longest(notes)
     target, mean = _ratios(ratio, near, np.isfinite(gap) & ~near, bar, asked)
     room = until_struck_again(notes.onset, notes.pitch, notes.program)
+    open_ = np.isnan(asked)[bar]
+
+    def told(spread: Floats) -> Floats:
+        shares = _spread(target, mean, longest, near, bar, spread)
+        held = (ratio >= 1.0) & (shares >= 1.0)  # already overlapping: keep its full length
+        longer = np.maximum(np.where(near, shares * np.where(near, gap, 0.0), 0.0), SHORTEST)
+        return np.minimum(np.where(near & ~held & ~open_, longer, notes.duration), room)
+
+    plain = replace(notes, duration=told(np.zeros(len(bars))))
+    thin, thick = _one_held(plain, room), np.maximum(plain.duration, np.minimum(room, whole))
 
     def lengths(spread: Floats) -> Floats:
-        shares = _spread(target, mean, _longest(notes), near, bar, spread)
-        held = (ratio >= 1.0) & (shares >= 1.0)  # already overlapping: keep its full length
-        set_here = near & ~np.isnan(asked)[bar] & ~held
-        longer = np.maximum(np.where(near, shares * np.where(near, gap, 0.0), 0.0), SHORTEST)
-        return np.minimum(np.where(set_here, longer, notes.duration), room)
+        far, share = np.where(spread[bar] < 0.0, thin, thick), np.square(spread[bar])
+        freely = plain.duration + share * (far - plain.duration)
+        return np.where(open_ | gives_way, freely, told(spread))
 
-    spread = np.zeros(len(bars))
-    if voices is not None and np.isfinite(voices).any():
-        tried = [np.full(len(bars), step) for step in SPREADS]
-        heard = np.stack([polyphony(replace(notes, duration=lengths(s)), bars) for s in tried])
-        off = np.abs(heard - np.where(np.isnan(voices), 0.0, voices))
-        spread = np.where(np.isnan(voices), 0.0, SPREADS[off.argmin(axis=0)])
-    return replace(notes, duration=lengths(spread))
+    if voices is None:
+        return plain
+
+    def heard(spread: Floats) -> Floats:
+        return polyphony(replace(notes, duration=lengths(spread)), bars)
+
+    return replace(notes, duration=lengths(_nearest(heard, voices)))
+
+
+def _nearest(heard: Callable[[Floats], Floats], wanted: Floats) -> Floats:
+    """The spread of each bar with which what is heard comes nearest to what is wanted (NaN: 0).
+
+    What is held over a bar line is heard in the next bar, whose error counts too: so they are
+    chosen for every other bar in turn.
+    """
+    spread, even = np.zeros(len(wanted)), np.arange(len(wanted)) % 2 == 0
+    for turn in (~even, even) * 2:
+        here = turn & np.isfinite(wanted)
+        if here.any():
+            tried = np.stack([heard(np.where(here, step, spread)) for step in SPREADS])
+            off = np.pad(np.nan_to_num(np.abs(tried - wanted)), ((0, 0), (0, 1)))
+            cost = off[:, :-1] + off[:, 1:] + SPREAD_COST * np.abs(SPREADS)[:, None]
+            spread[here] = SPREADS[cost[:, here].argmin(axis=0)]
+    return spread
+
+
+def _one_held(notes: Notes, room: Floats) -> Floats:
+    """Lengths with which hardly more than one note sounds: of what begins together the longest is
+    held to the next onset of any instrument, and the others are let go after `LET_GO` of theirs."""
+    onsets = np.unique(notes.onset)
+    index = np.searchsorted(onsets, notes.onset + SIMULTANEOUS, side="right")
+    gap = np.append(onsets, np.inf)[index] - notes.onset
+    until = np.minimum(np.where(np.isinf(gap), notes.duration, gap), room)
+    short = np.maximum(LET_GO * np.minimum(notes.duration, until), SHORTEST)
+    return np.where(_longest(notes), until, np.minimum(notes.duration, short))
 
 
 def _ratios(

@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 
 LEAD = 0.35  # bars by which onsets may be ahead of what is asked, or behind
 BULK = 0.15  # and by which note time may be
+VOICES = 1.0  # notes that may be held at once beyond the asked polyphony, or lack
 NEAR = 2.0  # semitones that the mean pitch of a phrase may be off in the end
 REACH = 20.0  # and this much more for its first note, less with every further one
 
@@ -116,8 +117,11 @@ class _Held:
         step = of_bar(self.step_BK, state.bar)[:, None]
         slack = np.maximum(BULK * asked * state.size[:, None], step)
         ahead = state.bar_held[:, None] - asked * state.bar_spell[:, None]
-        then = ahead + (state.held()[:, None] - asked) * step
-        return _adds(state, then + step > slack, then < -slack) | np.isnan(asked)
+        over = state.held()[:, None] - asked
+        then = ahead + over * step
+        thick = (then + step > slack) | (over + 1 > VOICES)
+        thin = ((then < -slack) | (over < -VOICES)) & ~thick
+        return _adds(state, thick, thin) | np.isnan(asked)
 
 
 def _adds(state: State, thick: Flags, thin: Flags) -> Flags:

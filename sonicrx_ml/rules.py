@@ -413,7 +413,7 @@ class Cadence:
 
 
 def told(plans: Sequence[BarPlan], vocabulary: Vocabulary) -> list[Rule]:
-    """What binds a raw stream too, `Grammar` first: what a stream is, and which meter it is told."""
+    """What binds a raw stream too, `Grammar` first: what a stream is, and the meter it is told."""
     return [Grammar(vocabulary), Meter(vocabulary, plans)]
 
 

@@ -22,6 +22,7 @@ from sonicrx_ml.inference import Decoder
 from sonicrx_ml.joins import joins_for
 from sonicrx_ml.labels import FREE, SILENT, SOUNDS, remaining_bucket
 from sonicrx_ml.pacing import wishes_for
+from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.plan import PHRASE, BarPlan
 from sonicrx_ml.tokens import BAR, DURATION, EOS, METER, PAD, Ids, Vocabulary, decode
 
@@ -43,13 +44,13 @@ class SamplingConfig:
     top_p: float = 0.98
     """Draw from the smallest set of tokens that holds this probability."""
     guidance: float = 1.0
-    """Classifier-free guidance: 1 is the plain conditional model; above, it exaggerates, at twice
-    the cost. Under the rules it gains nothing, and the music is less like real music
-    (docs/log.md)."""
+    """Classifier-free guidance towards the palette: a twin is told all but who plays, and what the
+    composer does otherwise than its twin is exaggerated, at twice the cost. 1 is the plain model.
+    Guidance towards everything costs the key, and under the rules neither gains (docs/log.md)."""
     masked: bool = True
-    """False leaves the grammar, and the meter, which a token alone tells the network: palette, number
-    of bars, register, scale and ending are its own.
-    Tempo, meter, key and the second of the end are written in performance all the same."""
+    """False leaves the grammar, and the meter, of which a token alone tells the network: palette,
+    number of bars, register, scale and ending are its own. Tempo, key and the second of the end are
+    written in performance all the same."""
     paced: bool = True
     """With the rules, keep density, polyphony and register near what is asked (see `pacing`)."""
     best_of: int = 1
@@ -278,7 +279,8 @@ class _Takes:
 
 
 class _Network:
-    """The composer with its cache; guidance runs an unconditional twin of each stream beside it.
+    """The composer with its cache; guidance runs a twin of each stream beside it that is not told
+    who plays.
 
     Streams that are done with are dropped from the network's batch.
     """
@@ -289,7 +291,7 @@ class _Network:
         """Where each stream is in the network's batch; -1 where it is not."""
         self.copies = 1 if guidance == 1.0 else 2
         if self.copies == 2:
-            conditions_BKA = np.concatenate([conditions_BKA, np.full_like(conditions_BKA, FREE)])
+            conditions_BKA = np.concatenate([conditions_BKA, _any_palette(conditions_BKA)])
         self.injected_LBKD = decoder.inject(conditions_BKA)
         self.cache = decoder.new_cache(len(conditions_BKA))
 
@@ -311,7 +313,7 @@ class _Network:
     def hear(self, rows: Ints, ids: Ids, kind_V: Ints, conditions_KA: Ints) -> None:
         """Let streams take in tokens of bars that have conditions of their own."""
         told_LKD = self.decoder.inject(conditions_KA[None])[:, 0]
-        free_LKD = self.decoder.inject(np.full_like(conditions_KA, FREE)[None])[:, 0]
+        free_LKD = self.decoder.inject(_any_palette(conditions_KA)[None])[:, 0]
         size = len(self.cache.length_B) // self.copies
         live = np.zeros(size * self.copies, dtype=bool)
         injected_LBD = np.zeros((len(told_LKD), len(live), told_LKD.shape[2]), np.float32)
@@ -355,6 +357,13 @@ def _conditions(bundle: Bundle, plans: Sequence[BarPlan]) -> Ints:
         )
         rows.append(np.pad(row, ((0, bars - len(plan)), (0, 0)), mode="edge"))
     return np.stack(rows)
+
+
+def _any_palette(conditions: Ints) -> Ints:
+    """The same conditions (..., A) with every family free."""
+    found = conditions.copy()
+    found[..., -len(FAMILIES) :] = FREE
+    return found
 
 
 def _draw(logits_BV: NDArray[np.floating], uniform_B: NDArray[np.float64], top_p: float) -> Ints:

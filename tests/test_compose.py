@@ -203,9 +203,13 @@ def test_a_batch_gives_every_prescription_its_own(bundle):
 
 def test_more_takes_come_nearer(bundle):
     """The judge chooses phrase by phrase, so a whole track may be the worse; most are not."""
-    energies = np.linspace(0.1, 0.9, 6)
-    asked = [Prescription.from_dict({"duration_s": 20, "density": 1 + 4 * e, "polyphony": 1 + 2 * e,
-                                     "seed": i}) for i, e in enumerate(energies)]  # fmt: skip
+    steps = np.linspace(1, 1.8, 6)
+    asked = [
+        Prescription.from_dict(
+            {"duration_s": 20, "density": s, "polyphony": (1 + s) / 2, "seed": i}
+        )
+        for i, s in enumerate(steps)
+    ]
     off = {}
     for takes in (1, 6):
         composed = compose.compose(asked, bundle, SamplingConfig(best_of=takes))

@@ -115,6 +115,26 @@ def test_polyphony_is_met_within_the_same_articulation(wanted):
     assert (ratio.argmax(axis=1) == 0).all() or wanted == 3.0  # what was composed longest is held
 
 
+@pytest.mark.parametrize("wanted", [1.5, 2.0, 4.0])
+@pytest.mark.parametrize("asked", [np.nan, 0.6])
+def test_lengths_are_for_polyphony_where_articulation_is_open_or_gives_way(asked, wanted):
+    """Three notes on every beat, no two onsets with a key in common."""
+    bars = four_four(6)
+    notes = piece(*((b, 0.6, 48 + b % 4 + 7 * v) for b in range(24) for v in range(3)))
+    played = articulate(notes, bars, np.full(6, asked), np.full(6, wanted), gives_way=True)
+    assert polyphony(notes, bars) == pytest.approx(np.full(6, 3.0))
+    assert polyphony(played, bars) == pytest.approx(np.full(6, wanted), rel=0.12)
+
+
+def test_what_is_held_into_a_bar_is_chosen_with_it():
+    """A chord before a bar line, then a single late note: held until that, three for three beats
+    and one for a beat are 2.5; let go at the bar line they would leave 1."""
+    bars = four_four(2)
+    notes = piece(*((3, 0.5, pitch) for pitch in (48, 55, 64)), (7, 1, 60))
+    played = articulate(notes, bars, np.full(2, np.nan), np.full(2, 3.0))
+    assert polyphony(played, bars) == pytest.approx([3.0, 2.5])
+
+
 def test_a_note_before_a_rest_is_not_held_through_it():
     notes = piece((0, 1, 60), (1, 1, 60), (12, 1, 60))  # two bars of rest
     played = articulate(notes, four_four(4), np.full(4, 0.8))

@@ -128,6 +128,14 @@ def test_held_notes_are_counted_where_performance_sets_the_lengths():
     assert wished(voices, thick, "Position")
 
 
+def test_no_more_and_no_fewer_are_held_at_once_than_a_note_off():
+    voices = pacing.Voices([asked(polyphony=3.0, articulation=1.0, density=4.0)])
+    assert not wished(voices, HEAD + note(0, 60), "Position")  # one of three
+    assert wished(voices, HEAD + note(0, 60, 64), "Position")
+    assert wished(voices, HEAD + note(0, 60, 64, 67), "Pitch")
+    assert not wished(voices, HEAD + note(0, 60, 64, 67, 72), "Pitch")  # four
+
+
 def test_a_family_is_held_for_a_bar_or_a_whole_note_at_most():
     state = after(HEAD + note(36, 60, 64) + HEAD + ["Position_40"])  # from 36 to 84: bars of 48
     assert (state.bar_held[0], state.bar_spell[0], state.held()[0]) == (2 * 36, 36, 0)
