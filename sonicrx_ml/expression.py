@@ -52,11 +52,12 @@ def perform(notes: Notes, plan: BarPlan) -> Notes:
     bars = plan.bars
     played = replace(notes, tempo=plan.tempo, meters=bars.meters[:1])
     played = _on_programs(played.transpose(plan.transposition), plan)
-    targets = plan.targets
-    played = articulate(
-        played, bars, targets["articulation"], targets["polyphony"],
-        gives_way="articulation" in plan.derived,
-    )  # fmt: skip
+    targets, voices = plan.targets, plan.targets["polyphony"]
+    if plan.climax is not None:  # its chord is held until it resolves, and nothing else into it
+        near = np.isin(np.arange(len(bars)), (plan.climax.bar - 1, plan.climax.bar))
+        voices = np.where(near, np.nan, voices)
+    freely = "articulation" in plan.derived
+    played = articulate(played, bars, targets["articulation"], voices, gives_way=freely)
     played = release_restruck(played)
     played = end_at(played, bars, plan.end_quarters, closes=plan.closes)
     loudness = completing_loudness(played, plan)

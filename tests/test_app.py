@@ -251,6 +251,17 @@ def test_without_the_token_there_is_no_page(served):
                 pass
 
 
+def test_what_is_entered_in_haste_is_not_lost(page):
+    """Before the first of three entries can have been answered."""
+    page.evaluate(
+        "() => { for (const name of ['celesta', 'cello', 'oboe'])"
+        "document.querySelector(`[data-field=instruments] input[id$='-${name}']`).click(); }"
+    )
+    for name in ("celesta", "cello", "oboe"):
+        expect(page.get_by_role("checkbox", name=name, exact=True)).to_be_checked()
+        expect(asked(page)).to_contain_text(name)
+
+
 def test_a_curve_is_drawn_and_what_is_illegal_is_refused(page):
     tempo = page.locator("[data-field=tempo]")
     first = tempo.get_by_role("slider").first

@@ -84,6 +84,8 @@ class Form(Sender):
     """Name -> why what is entered cannot be asked."""
     seconds = traitlets.Float(0.0).tag(sync=True)
     """Length of the music, the time axis of curves."""
+    answered = traitlets.Int(0).tag(sync=True)
+    """The last entry that `values` has in it: what was entered since, the browser goes on showing."""
 
     def __init__(self, schema: list[dict[str, Any]], find: Find | None = None) -> None:
         super().__init__(find, schema=schema)
@@ -98,7 +100,10 @@ class Form(Sender):
         elif "refused" in message:
             self.refused(name, str(message["refused"]))
         else:
-            self.changed(name, message["value"])
+            try:
+                self.changed(name, message["value"])
+            finally:
+                self.answered = int(message["entry"])
 
 
 class Actions(Sender):

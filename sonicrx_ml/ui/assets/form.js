@@ -1,5 +1,6 @@
 // A form: every control with its unit, its hint and its mark of evidence. The kernel is told of
 // every change, and answers with what is then asked, and with what cannot be asked, in a sentence.
+// Until it has, a field shows what was entered: an answer to an earlier change takes nothing back.
 
 const OPEN = "left to the composer";
 
@@ -90,7 +91,8 @@ function soundsField(field, id, commit, model) {
   const tick = (name, group) => {
     const box = boxes.get(name);
     const rest = chosen.filter((other) => other !== name && !(field.single && box.checked && group.includes(other)));
-    commit(box.checked ? [...rest, name] : rest);
+    show(box.checked ? [...rest, name] : rest);
+    commit(chosen);
   };
   async function hear(name, button) {
     button.disabled = true;
@@ -119,17 +121,18 @@ function soundsField(field, id, commit, model) {
   const order = h("p", { class: "hint order" });
   const ticked = h("span", { class: "ticked" });
   const body = h("div", { class: "sounds" }, ...rows, order);
+  function show(value) {
+    chosen = value ?? [];
+    for (const [name, box] of boxes) box.checked = chosen.includes(name);
+    const said = chosen.map((name) => name.replaceAll("_", " "));
+    ticked.textContent = said.join(", ") || "none";
+    order.textContent = field.hear && chosen.length ? `Leads: ${said[0]}` : "";
+  }
   return {
     node: field.folded
       ? h("details", { class: "pick" }, h("summary", {}, h("span", { text: `${field.label}: ` }), ticked), body)
       : body,
-    show(value) {
-      chosen = value ?? [];
-      for (const [name, box] of boxes) box.checked = chosen.includes(name);
-      const said = chosen.map((name) => name.replaceAll("_", " "));
-      ticked.textContent = said.join(", ") || "none";
-      order.textContent = field.hear && chosen.length ? `Leads: ${said[0]}` : "";
-    },
+    show,
   };
 }
 
@@ -139,9 +142,13 @@ const KINDS = {
 };
 const GROUPED = new Set(["curve", "radio", "sounds"]);
 
-function fieldRow(field, model) {
+function fieldRow(field, model, next) {
   const id = fresh(field.name);
-  const commit = (value) => model.send({ field: field.name, value });
+  let entry = 0, entered = null;
+  const commit = (value) => {
+    [entry, entered] = [next(), value];
+    model.send({ field: field.name, value, entry });
+  };
   const made = field.kind === "curve" ? curveEditor(field, commit) : KINDS[field.kind](field, id, commit, model);
   const mark = h("span", { class: "mark", "aria-hidden": "true" });
   const hint = h("p", { class: "hint", id: `${id}-hint` });
@@ -156,7 +163,8 @@ function fieldRow(field, model) {
   return {
     node,
     show(values, marks, errors, seconds) {
-      made.show(values[field.name] ?? null, seconds);
+      const open = entry > model.get("answered");
+      made.show(open ? entered : values[field.name] ?? null, seconds);
       const told = marks[field.name];
       mark.textContent = told ? told[0] : "";
       mark.hidden = !told;
@@ -175,8 +183,10 @@ export default {
   render({ model, el }) {
     el.classList.add("sonicrx", "form");
     const rows = [];
+    let entries = 0;
+    const next = () => (entries = Math.max(entries, model.get("answered")) + 1);
     const groups = model.get("schema").map((group) => {
-      const made = group.fields.map((field) => fieldRow(field, model));
+      const made = group.fields.map((field) => fieldRow(field, model, next));
       rows.push(...made);
       const body = [
         group.help ? h("p", { class: "hint", text: group.help }) : null,
@@ -187,7 +197,7 @@ export default {
       return h("details", { open: !group.folded }, h("summary", { text: group.title }), ...body);
     });
     el.replaceChildren(...groups);
-    return follow(model, ["values", "marks", "errors", "seconds"], () => {
+    return follow(model, ["values", "marks", "errors", "seconds", "answered"], () => {
       const [values, marks, errors] = ["values", "marks", "errors"].map((name) => model.get(name));
       for (const row of rows) row.show(values, marks, errors, model.get("seconds"));
     });
