@@ -85,7 +85,7 @@ class Form(Sender):
     seconds = traitlets.Float(0.0).tag(sync=True)
     """Length of the music, the time axis of curves."""
     answered = traitlets.Int(0).tag(sync=True)
-    """The last entry that `values` has in it: what was entered since, the browser goes on showing."""
+    """The last entry that `values` know of; what is entered since, the browser goes on showing."""
 
     def __init__(self, schema: list[dict[str, Any]], find: Find | None = None) -> None:
         super().__init__(find, schema=schema)
