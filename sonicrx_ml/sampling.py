@@ -33,6 +33,7 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 WINDOW = 16 * PHRASE  # latest bars that takes are chosen by: the cost of a phrase is constant
+OVERRUN_TOKENS = 20  # of a bar, beyond what the rules hold it to: room for a melody to end
 OVERRUN_BARS = 4  # bars past the asked number after which a raw stream is cut
 
 
@@ -195,7 +196,7 @@ class _Takes:
     @property
     def waiting(self) -> Flags:
         """(B,): ended, or at the bar line of its goal, or beyond any sense of bars."""
-        full = self.state.bar_tokens > rules.TOKENS_PER_BAR + 4
+        full = self.state.bar_tokens > rules.TOKENS_PER_BAR + OVERRUN_TOKENS
         return self.ended | full | (self.state.bar >= self.goal)
 
     def step(self) -> bool:

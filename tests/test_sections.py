@@ -197,6 +197,11 @@ def prescriptions(draw):
     return Prescription.from_dict({k: v for k, v in values.items() if v is not None})
 
 
+CROWDED = Prescription.from_dict({
+    "duration_s": 112 / 3, "tempo": 180, "key": "Eb", "mode": "minor", "meter": "4/4",
+    "register": [72, 55], "instruments": ["harp", "strings"], "seed": 423,
+})  # fmt: skip
+"""A bar is full before a melody in it has ended."""
 PLENTY = Prescription.from_dict({"duration_s": 26, "tempo": 180, "density": 3, "seed": 1})
 
 
@@ -204,6 +209,7 @@ PLENTY = Prescription.from_dict({"duration_s": 26, "tempo": 180, "density": 3, "
           suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
 @given(prescriptions(), st.integers(1, 2), st.booleans())
 @example(PLENTY, 1, False)
+@example(CROWDED, 2, True)
 def test_what_returns_is_the_melody_that_was(bundle, asked, takes, many):
     """In a form of several sections, and within the only one."""
     with pytest.MonkeyPatch.context() as patched:
