@@ -150,8 +150,17 @@ def _measured(row: Tolerance, case: Case) -> tuple[Value, str | None]:
         if row.section == "asked":
             raise
         return None, f"not measured: {error}"
-    unknown = _plain(realised) is None and case.asks(row.control)
-    return realised, flag or (NOT_KNOWN if unknown else None)
+    return realised, flag or (_too_little(realised) if case.asks(row.control) else None)
+
+
+def _too_little(realised: Value) -> str | None:
+    """Why what is realised cannot pass, where that is not for what it is."""
+    if _plain(realised) is None:
+        return NOT_KNOWN
+    told = np.isfinite(realised) if isinstance(realised, np.ndarray) else np.ones(1, dtype=bool)
+    if told.mean() < LEAST_TOLD:
+        return f"only {told.sum()} of {len(told)} bars tell it"
+    return None
 
 
 def _verdict(

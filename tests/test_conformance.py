@@ -493,3 +493,10 @@ def test_seconds_go_back_to_quarters(steps: list[tuple[float, float]], second: f
     tempo = TempoMap(np.concatenate([[0.0], np.cumsum(lengths)[:-1]]), bpm)
     there = _quarters(tempo, np.array([second]))
     assert tempo.seconds(there)[0] == pytest.approx(second, abs=1e-6)
+
+
+def test_too_few_bars_to_tell_fail_and_say_so():
+    notes = piece()
+    row = judged(notes.select(notes.onset < 4 * 6)).row("register")
+    assert (row.verdict, row.error, row.flag) == ("fail", None, "only 6 of 16 bars tell it")
+    assert judged(notes.select(notes.onset < 4 * 8)).row("register").flag is None
