@@ -2,9 +2,11 @@
 
     python benchmarks/ablations.py [--prepared data/corpus] [--out outputs/ablations]
         [--tokens 1500000] [--only NAME ...] [--midi FOLDER --manifest FILE]
+        [--device cpu] [--batch-size 4]
 
-About 1 M parameters (width 128, 4 layers, context 512), one thread, the data recipe of the shipped
-checkpoint (`configs/data/corpus.yaml`); a variant differs from the baseline in what its name says.
+About 1 M parameters (width 128, 4 layers, context 512), one thread (or one GPU, in bf16, where more
+tokens are affordable), the data recipe of the shipped checkpoint (`configs/data/corpus.yaml`); a
+variant differs from the baseline in what its name says.
 Each is finished in `--out` and not trained again; the table is of what is there. Tier b is prepared
 where `--midi` and `--manifest` name the corpus. Figures go to `ablations.md` and `ablations.json`.
 
@@ -42,6 +44,7 @@ from sonicrx_ml import model, shards
 from sonicrx_ml.architecture import ModelConfig
 from sonicrx_ml.canonical import HIGHEST, LOWEST, Gridded
 from sonicrx_ml.dataset import (
+    Batch,
     EvaluationWindows,
     TrainingWindows,
     Windows,
@@ -64,7 +67,7 @@ from sonicrx_ml.training import Training
 
 HERE = Path(__file__).parent
 SIZE = ModelConfig(width=128, layers=4, heads=2, context=512)
-BATCH, WINDOWS = 4, 256
+WINDOWS = 256
 BASELINE = "baseline"
 TOLD, NOTHING, OTHER = "told", "told nothing", "told another's"
 
@@ -95,13 +98,14 @@ class Prefix(InputOnly):
         told_BKD = self.blocks[0].inject(self.prescribe(conditions_BKA))
         (tokens, bars), width = (ids_BT.shape[1], told_BKD.shape[1]), told_BKD.shape[2]
         bar_BT = bar_BT.cummax(dim=1).values  # padding goes on with the last bar
-        number_K = torch.arange(bars)
+        number_K = torch.arange(bars, device=bar_BT.device)
         before_BK = (bar_BT[:, :, None] < number_K).sum(dim=1)
-        place_BT = torch.arange(tokens) + bar_BT + 1
+        place_BT = torch.arange(tokens, device=bar_BT.device) + bar_BT + 1
         place_BS = torch.cat([before_BK + number_K, place_BT], dim=1)
         x_BSD = torch.cat([told_BKD, self.tokens(ids_BT)], dim=1)
         x_BSD = torch.zeros_like(x_BSD).scatter(1, _wide(place_BS, width), x_BSD)
-        turn_SC = model._turns(torch.arange(tokens + bars), self.turn_TC.shape[1] // 2)
+        place_S = torch.arange(tokens + bars, device=bar_BT.device)
+        turn_SC = model._turns(place_S, self.turn_TC.shape[1] // 2)
         for block in self.blocks:
             x_BSD = block(x_BSD, x_BSD.new_zeros(()), turn_SC)
         x_BTD = x_BSD.gather(1, _wide(place_BT, width))
@@ -174,6 +178,15 @@ class KeyedAsked(Keyed, Asked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What every variant gets."""
+
+    tokens: int
+    batch_size: int
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Variant:
     """A training that differs from the baseline; the defaults are the baseline's."""
 
@@ -200,7 +213,7 @@ VARIANTS = {
 }
 
 
-def train(variant: Variant, prepared: Path, tokens: int) -> tuple[Composer, dict[str, Any]]:
+def train(variant: Variant, prepared: Path, budget: Budget) -> tuple[Composer, dict[str, Any]]:
     """A trained composer, and what it took."""
     recipe: Any = OmegaConf.to_container(OmegaConf.load(HERE.parent / "configs/data/corpus.yaml"))
     config = DataConfig(**{**recipe, "prepared": str(prepared), **variant.data})
@@ -214,17 +227,19 @@ def train(variant: Variant, prepared: Path, tokens: int) -> tuple[Composer, dict
         config,
         variant.seed,
     )
-    steps = tokens // (BATCH * SIZE.context)
+    size, device = budget.batch_size, budget.device
+    steps = budget.tokens // (size * SIZE.context)
     torch.manual_seed(variant.seed)
     sizes = ((13,) if variant.keyed else ()) + condition_sizes(bins)
-    composer = variant.composer(replace(SIZE, **variant.size), len(vocabulary), sizes)
-    optim = OptimConfig(lr=2e-3, max_steps=steps, batch_size=BATCH, warmup_steps=min(50, steps - 1))
+    composer = variant.composer(replace(SIZE, **variant.size), len(vocabulary), sizes).to(device)
+    optim = OptimConfig(lr=2e-3, max_steps=steps, batch_size=size, warmup_steps=min(50, steps - 1))
     training = Training(composer, optim)
     parts: Any = training.configure_optimizers()
     optimizer, schedule = parts["optimizer"], parts["lr_scheduler"]["scheduler"]
     began, seen = time.process_time(), 0
-    for _, batch in zip(range(steps), TrainingStream(windows, BATCH, 0, 0, 1), strict=False):
-        total, count = training.nats(batch)
+    for _, batch in zip(range(steps), TrainingStream(windows, size, 0, 0, 1), strict=False):
+        with torch.autocast(device, torch.bfloat16, enabled=device != "cpu"):
+            total, count = training.nats(Batch(*(part.to(device) for part in batch)))
         (total / count).backward()
         torch.nn.utils.clip_grad_norm_(composer.parameters(), optim.clip)
         optimizer.step()
@@ -238,9 +253,9 @@ def train(variant: Variant, prepared: Path, tokens: int) -> tuple[Composer, dict
     }
 
 
-def run(variant: Variant, prepared: Path, tokens: int) -> dict[str, Any]:
+def run(variant: Variant, prepared: Path, budget: Budget) -> dict[str, Any]:
     """A variant's figures, and the nats of each window under each way of telling."""
-    composer, about = train(variant, prepared, tokens)
+    composer, about = train(variant, prepared, budget)
     vocabulary, bins = load_prepared(prepared)
     found = {}
     for name in (TOLD, NOTHING, OTHER):
@@ -335,10 +350,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("outputs/ablations"))
     parser.add_argument("--tokens", type=int, default=1_500_000)
     parser.add_argument("--only", nargs="*", default=list(VARIANTS))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch-size", type=int, default=4, help="windows a step")
     parser.add_argument("--midi", type=Path)
     parser.add_argument("--manifest", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
+    budget = Budget(tokens=given.tokens, batch_size=given.batch_size, device=given.device)
     given.out.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
     for name, variant in VARIANTS.items():
@@ -350,7 +368,7 @@ def main() -> None:
                     continue
                 prepared = with_tier_b(prepared, given.out, given.midi, given.manifest)
             partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(run(variant, prepared, given.tokens)) + "\n")
+            partial.write_text(json.dumps(run(variant, prepared, budget)) + "\n")
             partial.replace(path)
         if path.is_file():
             found[name] = json.loads(path.read_text())
