@@ -250,17 +250,27 @@ def _result_lines(facts: Mapping[str, Any], results: Mapping[str, Any] | None) -
     lines = [f"Validation split: {valid}."]
     if results is None:
         return [*lines, "`scripts/evaluate.py` has not been run on this release."]
-    rows = [[" / ".join(path), shown] for path, shown in _leaves(results)]
-    return [*lines, "From `scripts/evaluate.py`, with 95 % intervals:", _table(["", ""], rows)]
+    about = ", ".join(f"{name} {value}" for name, value in results.get("about", {}).items())
+    lines.append(f"From `scripts/evaluate.py`, with 95 % intervals. {about}".rstrip())
+    if "likelihood" in results:
+        nats = results["likelihood"]["nats_per_note"]
+        rows = [[name, _estimate(found)] for name, found in nats.items()]
+        lines.append(_table(["nats per note", ""], rows))
+    if "conformance" in results:
+        lines.append(_conformance_table(results["conformance"]))
+    return lines
 
 
-def _leaves(value: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:
-    """Every figure of nested results with its path; an estimate is one figure with its interval."""
-    if isinstance(value, Mapping):
-        if {"value", "low", "high"} <= value.keys():
-            return [(path, _estimate(value))]
-        return [leaf for key, inner in value.items() for leaf in _leaves(inner, (*path, str(key)))]
-    return [(path, f"{value:.4g}" if isinstance(value, float) else str(value))]
+def _conformance_table(columns: Mapping[str, Mapping[str, Any]]) -> str:
+    """Every figure that somebody was asked for, by column."""
+    asked = dict.fromkeys(
+        name for column in columns.values() for name, found in column.items() if found["n"]
+    )
+    rows = [
+        [name, *(_estimate(column[name]) if name in column else "" for column in columns.values())]
+        for name in asked
+    ]
+    return _table(["figure", *columns], rows)
 
 
 def _estimate(found: Mapping[str, Any]) -> str:

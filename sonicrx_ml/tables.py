@@ -16,8 +16,8 @@ COLUMNS_NOTE = """\
 Every column is performed alike: `perform` writes the tempo map, the meter, the transposition to the
 asked tonic, the program of each family, articulation, dynamics (which make up for the energy that
 notes lack) and the end, to which the last sound is held. So tempo, meter and duration are exact in
-every column by writing. The column `raw` is bound only by the grammar of tokens: it leaves out the
-rules on palette, bars, register, scale, cadence and endings."""
+every column by writing. The column `raw` is bound only by the grammar of tokens, and given its
+meter tokens: it leaves out the rules on palette, bars, register, scale, cadence and endings."""
 TRACKS_NOTE = """\
 The column `tracks` is another system's: nothing in it was written, performed or chosen by ours."""
 PUBLISHED_NOTE = """\

@@ -115,3 +115,21 @@ def test_the_card_names_the_runs_before(prepared, facts):
         in page
     )
     assert "| which began with | aaaaaaaaaaaaaaaa: steps 1,000, tokens" in page
+
+
+def test_the_card_shows_results_by_column(prepared, facts):
+    def estimate(value, n=5):
+        return {"value": value, "low": 0.0, "high": 1.0, "n": n}
+
+    results = {
+        "about": {"prescriptions": 5},
+        "conformance": {
+            "raw": {"key passes": estimate(0.25), "anchor passes": estimate(None, 0)},
+            "masked": {"key passes": estimate(0.75), "mode passes": estimate(0.5)},
+        },
+    }
+    page = card.model_card(facts, load_prepared(prepared)[1], results)
+    assert "| key passes | 0.25 [0, 1] | 0.75 [0, 1] |" in page
+    assert "| mode passes |  | 0.5 [0, 1] |" in page
+    assert "anchor passes" not in page
+    assert "prescriptions 5" in page
