@@ -349,7 +349,7 @@ def test_a_checkpoint_becomes_a_bundle_with_a_card(configure, tmp_path):
     for expected in (
         "# SonicRx mine", "not a medical device", "calm^0.5", "etudes 2", "CC0-1.0",
         f"{facts['steps']:,} of 6", f"{facts['tokens']:,.0f}", "torch 2.11",
-        "| likelihood / nats_per_note / model | 3.25 [3, 3.5] |", "attends to 64 tokens",
+        "| model | 3.25 [3, 3.5] |", "attends to 64 tokens",
         "named in `attribution.csv` beside this card",
     ):  # fmt: skip
         assert expected in page, expected
