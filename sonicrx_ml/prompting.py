@@ -191,18 +191,27 @@ def _completed(
 def _like(source: Source, stop: int) -> dict[str, Any]:
     """Key, mode and instruments of a file up to a bar, for what is open."""
     families = [list(FAMILIES)[family] for family in given.most_used(source, stop)]
-    names = [next(name for name, (_, of) in PALETTE.items() if of == f) for f in families]
+    names = [_named(family, _program_in(source, family)) for family in families]
     return {"key": TONICS[source.key.tonic], "mode": source.key.mode, "instruments": tuple(names)}
 
 
 def _on_the_file_s_programs(laid: BarPlan, source: Source) -> BarPlan:
     """Families sound with the programs that the file has for them."""
-    programs = dict(laid.programs)
-    for family in laid.families:
-        mine = FAMILY_OF_PROGRAM[source.heard.program] == list(FAMILIES).index(family)
-        if mine.any():
-            programs[family] = int(np.bincount(source.heard.program[mine]).argmax())
-    return replace(laid, programs=programs)
+    heard = {family: _program_in(source, family) for family in laid.families}
+    programs = {family: program for family, program in heard.items() if program is not None}
+    return replace(laid, programs={**laid.programs, **programs})
+
+
+def _program_in(source: Source, family: str) -> int | None:
+    """The program with which a file plays most notes of a family; None where it plays none."""
+    mine = FAMILY_OF_PROGRAM[source.heard.program] == list(FAMILIES).index(family)
+    return int(np.bincount(source.heard.program[mine]).argmax()) if mine.any() else None
+
+
+def _named(family: str, program: int | None) -> str:
+    """The instrument of the palette with this program, or else the first of the family."""
+    names = [name for name, (_, of) in PALETTE.items() if of == family]
+    return next((name for name in names if PALETTE[name][0] == program), names[0])
 
 
 def _entered(laid: BarPlan) -> BarPlan:

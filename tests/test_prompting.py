@@ -188,6 +188,16 @@ def test_open_controls_are_the_file_s(bundle):
     assert DRUMS in read_midi(made.midi).program
 
 
+@pytest.mark.parametrize(("program", "name"), [(48, "strings"), (42, "cello"), (44, "violin")])
+def test_an_open_palette_names_what_the_file_plays(bundle, program, name):
+    """44, tremolo strings, is in no palette: it goes on sounding, under the family's first name."""
+    notes = [(480 * i, 480, 60 + i % 5, 80) for i in range(16)]
+    source = given_file.read(file_of([(program, False, notes)]))
+    made = prompting.continued(source, Prescription(duration_s=12), bundle, PLAIN)
+    assert made.composition.prescription.instruments == (name,)
+    assert set(made.composition.notes.program.tolist()) == {program}
+
+
 def test_filled_bars_have_no_anchor(bundle):
     """A listener's motif may be longer than they are."""
     source = given_file.read(file_of([(0, False, SCALE)]))
