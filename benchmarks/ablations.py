@@ -350,7 +350,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("outputs/ablations"))
     parser.add_argument("--tokens", type=int, default=1_500_000)
     parser.add_argument("--only", nargs="*", default=list(VARIANTS))
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--batch-size", type=int, default=4, help="windows a step")
     parser.add_argument("--midi", type=Path)
     parser.add_argument("--manifest", type=Path)

@@ -21,6 +21,7 @@ from sonicrx_ml.dataset import load_labels
 from sonicrx_ml.labels import REMAINING_EDGES, Bins
 from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.recipe import DataConfig
+from sonicrx_ml.statistics import Estimate
 
 PACKAGES = ("torch", "lightning", "numpy", "miditok", "symusic", "datasets")
 
@@ -254,29 +255,15 @@ def _result_lines(facts: Mapping[str, Any], results: Mapping[str, Any] | None) -
     lines.append(f"From `scripts/evaluate.py`, with 95 % intervals. {about}".rstrip())
     if "likelihood" in results:
         nats = results["likelihood"]["nats_per_note"]
-        rows = [[name, _estimate(found)] for name, found in nats.items()]
+        rows = [[name, Estimate.from_dict(found)] for name, found in nats.items()]
         lines.append(_table(["nats per note", ""], rows))
     if "conformance" in results:
-        lines.append(_conformance_table(results["conformance"]))
+        columns = {
+            name: {figure: Estimate.from_dict(found) for figure, found in column.items()}
+            for name, column in results["conformance"].items()
+        }
+        lines.append(_table(["figure", *columns], tables.conformance_rows(columns)))
     return lines
-
-
-def _conformance_table(columns: Mapping[str, Mapping[str, Any]]) -> str:
-    """Every figure that somebody was asked for, by column."""
-    asked = dict.fromkeys(
-        name for column in columns.values() for name, found in column.items() if found["n"]
-    )
-    rows = [
-        [name, *(_estimate(column[name]) if name in column else "" for column in columns.values())]
-        for name in asked
-    ]
-    return _table(["figure", *columns], rows)
-
-
-def _estimate(found: Mapping[str, Any]) -> str:
-    if found["value"] is None:
-        return "not defined"
-    return f"{found['value']:.3g} [{found['low']:.3g}, {found['high']:.3g}]"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -157,9 +157,8 @@ def _too_little(realised: Value) -> str | None:
     """Why what is realised cannot pass, where that is not for what it is."""
     if _plain(realised) is None:
         return NOT_KNOWN
-    told = np.isfinite(realised) if isinstance(realised, np.ndarray) else np.ones(1, dtype=bool)
-    if told.mean() < LEAST_TOLD:
-        return f"only {told.sum()} of {len(told)} bars tell it"
+    if isinstance(realised, np.ndarray) and np.isfinite(realised).mean() < LEAST_TOLD:
+        return f"only {np.isfinite(realised).sum()} of {len(realised)} bars tell it"
     return None
 
 

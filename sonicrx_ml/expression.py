@@ -37,7 +37,7 @@ STRESS_DB = {0: 1.2, 1: 0.4, 2: -0.6}  # bar line, felt beat, between beats
 MELODY_DB = 1.5  # the top voice over the rest
 LOUDNESS_LIMITS = (-16.0, 11.0)  # dB: velocities 25 to 120
 SHORTEST = 1 / 8  # quarters
-SPREADS = np.linspace(-1.0, 1.0, 17)
+SPREADS = np.linspace(-1.0, 1.0, 17)  # of note lengths: one held most, to all alike or all held
 SPREAD_COST = 0.05  # notes of polyphony that a bar may be off for its lengths to stay as composed
 LET_GO = 0.4  # share of a note's length
 LEAST_CUT = 0.8  # share of their length that notes may lose to one that is held
@@ -56,8 +56,8 @@ def perform(notes: Notes, plan: BarPlan) -> Notes:
     if plan.climax is not None:  # its chord is held until it resolves, and nothing else into it
         near = np.isin(np.arange(len(bars)), (plan.climax.bar - 1, plan.climax.bar))
         voices = np.where(near, np.nan, voices)
-    freely = "articulation" in plan.derived
-    played = articulate(played, bars, targets["articulation"], voices, gives_way=freely)
+    derived = "articulation" in plan.derived
+    played = articulate(played, bars, targets["articulation"], voices, gives_way=derived)
     played = release_restruck(played)
     played = end_at(played, bars, plan.end_quarters, closes=plan.closes)
     loudness = completing_loudness(played, plan)
@@ -144,7 +144,7 @@ def articulate(
 def _nearest(heard: Callable[[Floats], Floats], wanted: Floats) -> Floats:
     """The spread of each bar with which what is heard comes nearest to what is wanted (NaN: 0).
 
-    What is held over a bar line is heard in the next bar, whose error counts too: so they are
+    What is held over a bar line is heard in the next bar, so its error counts too, and spreads are
     chosen for every other bar in turn.
     """
     spread, even = np.zeros(len(wanted)), np.arange(len(wanted)) % 2 == 0

@@ -16,7 +16,6 @@ import csv
 import gzip
 import io
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -120,8 +119,7 @@ def _estimate(values: dict[str, Any]) -> Any:
     """Undo `Estimate.to_dict`, and leave every other object as it is."""
     if set(values) != {"value", "low", "high", "n"}:
         return values
-    told: dict[str, Any] = {name: math.nan if v is None else v for name, v in values.items()}
-    return Estimate(**told)
+    return Estimate.from_dict(values)
 
 
 def _line(column: str, judged: Judged, out: Path) -> str:

@@ -230,7 +230,7 @@ class Grammar:
         return ok_BV & ~(state.program_V & (stale_BV | same_BV))
 
 
-class Meter:
+class AskedMeter:
     """The asked meter, which the network is told by this token alone: no condition holds it."""
 
     def __init__(self, vocabulary: Vocabulary, plans: Sequence[BarPlan]) -> None:
@@ -412,15 +412,15 @@ class Cadence:
         return ~state.pitch_V | triad_BV | (state.bar < self.last)[:, None]
 
 
-def told(plans: Sequence[BarPlan], vocabulary: Vocabulary) -> list[Rule]:
+def raw_rules_for(plans: Sequence[BarPlan], vocabulary: Vocabulary) -> list[Rule]:
     """What binds a raw stream too, `Grammar` first: what a stream is, and the meter it is told."""
-    return [Grammar(vocabulary), Meter(vocabulary, plans)]
+    return [Grammar(vocabulary), AskedMeter(vocabulary, plans)]
 
 
 def rules_for(plans: Sequence[BarPlan], vocabulary: Vocabulary) -> list[Rule]:
-    """Every rule that a prescription's plans call for, what is `told` first."""
+    """Every rule that a prescription's plans call for, those of a raw stream first."""
     return [
-        *told(plans, vocabulary),
+        *raw_rules_for(plans, vocabulary),
         Frame(plans),
         Fullness([len(plan) for plan in plans]),
         Palette(plans),

@@ -47,7 +47,7 @@ class SamplingConfig:
     guidance: float = 1.0
     """Classifier-free guidance towards the palette: a twin is told all but who plays, and what the
     composer does otherwise than its twin is exaggerated, at twice the cost. 1 is the plain model.
-    Guidance towards everything costs the key, and under the rules neither gains (docs/log.md)."""
+    What it costs and gains: docs/log.md."""
     masked: bool = True
     """False leaves the grammar, and the meter, of which a token alone tells the network: palette,
     number of bars, register, scale and ending are its own. Tempo, key and the second of the end are
@@ -144,7 +144,7 @@ def bounds(
 ) -> tuple[list[rules.Rule], list[rules.Rule]]:
     """Rules (the first holds the grammar) and wishes that the plans' streams are drawn under."""
     if not config.masked:
-        return rules.told(plans, vocabulary), []
+        return rules.raw_rules_for(plans, vocabulary), []
     held = rules.rules_for(plans, vocabulary)
     arrivals, clear = arrivals_for(plans)
     wishes = [*clear, *joins_for(plans), *wishes_for(plans)] if config.paced else []

@@ -8,9 +8,9 @@ product.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -40,6 +40,12 @@ class Estimate:
     def to_dict(self) -> dict[str, float | int | None]:
         """For JSON: None where the figure is not defined."""
         return {name: None if np.isnan(v) else v for name, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Estimate:
+        """Undo `to_dict`."""
+        told: dict[str, Any] = {k: np.nan if v is None else v for k, v in values.items()}
+        return cls(**told)
 
     def __str__(self) -> str:
         if np.isnan(self.value):

@@ -74,20 +74,18 @@ def _likelihood_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def _conformance_lines(columns: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
-    names = dict.fromkeys(
-        name for column in columns.values() for name, found in column.items() if found.n
-    )  # what nobody was asked for is in results.csv
-    rows = [
-        [
-            name,
-            *(_cell(column.get(name)) for column in columns.values()),
-            "; ".join(published.beside(name)),
-        ]
-        for name in names
-    ]
+    rows = [[*row, "; ".join(published.beside(row[0]))] for row in conformance_rows(columns)]
     listed = (f"- {note}" for note in published.notes())
     notes = [columns_note(columns), "", PUBLISHED_NOTE, "", *listed, ""]
     return ["## Conformance", "", *notes, *table(["figure", *columns, "published"], rows)]
+
+
+def conformance_rows(columns: Mapping[str, Mapping[str, Estimate]]) -> list[list[str]]:
+    """Every figure that somebody was asked for, by column (the others are in results.csv)."""
+    names = dict.fromkeys(
+        name for column in columns.values() for name, found in column.items() if found.n
+    )
+    return [[name, *(_cell(column.get(name)) for column in columns.values())] for name in names]
 
 
 def columns_note(columns: Collection[str]) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from sonicrx_ml import appoggiatura, arc, motifs
@@ -126,8 +126,17 @@ def prescriptions(draw):
     return Prescription.from_dict({k: v for k, v in values.items() if v is not None})
 
 
-@settings(max_examples=6, phases=[Phase.generate])
+THICK = Prescription.from_dict({
+    "duration_s": 26.436752801378585, "tempo": 180, "mode": "minor", "meter": "3/4", "register": 84,
+    "polyphony": 6.261698489377763, "instruments": ["horn"], "arc": "build_release",
+    "arc_peak": 0.631948123943496, "seed": 19,
+})  # fmt: skip
+"""Notes held for the sake of polyphony would sound on into the peak."""
+
+
+@settings(max_examples=6, phases=[Phase.explicit, Phase.generate])
 @given(prescriptions(), st.integers(0, 1000))
+@example(THICK, 679)
 def test_whatever_is_drawn_the_peak_has_an_appoggiatura(drawn_at_random, asked, seed):
     laid = plan(asked)
     notes = perform(unsnap(drawn_at_random(laid, np.random.default_rng(seed))), laid)

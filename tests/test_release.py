@@ -129,7 +129,7 @@ def test_the_card_shows_results_by_column(prepared, facts):
         },
     }
     page = card.model_card(facts, load_prepared(prepared)[1], results)
-    assert "| key passes | 0.25 [0, 1] | 0.75 [0, 1] |" in page
-    assert "| mode passes |  | 0.5 [0, 1] |" in page
+    assert "| key passes | 0.25 [0, 1] (5) | 0.75 [0, 1] (5) |" in page
+    assert "| mode passes |  | 0.5 [0, 1] (5) |" in page
     assert "anchor passes" not in page
     assert "prescriptions 5" in page

@@ -163,8 +163,8 @@ function fieldRow(field, model, next) {
   return {
     node,
     show(values, marks, errors, seconds) {
-      const open = entry > model.get("answered");
-      made.show(open ? entered : values[field.name] ?? null, seconds);
+      const pending = entry > model.get("answered");
+      made.show(pending ? entered : values[field.name] ?? null, seconds);
       const told = marks[field.name];
       mark.textContent = told ? told[0] : "";
       mark.hidden = !told;
