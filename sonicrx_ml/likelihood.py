@@ -31,7 +31,6 @@ from typing import Any
 
 import datasets
 import numpy as np
-import pyarrow.compute as pc
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -192,7 +191,7 @@ def _streams(rows: datasets.Dataset) -> list[Ids]:
 
 def _lengths(windows: EvaluationWindows) -> Ints:
     """Tokens of each window, (W,)."""
-    pieces = pc.list_value_length(windows.rows.data["tokens"]).to_numpy()
+    pieces = windows.pieces.lengths("tokens")
     return np.array([min(pieces[i] - start, windows.size) for i, start in windows.spans])
 
 

@@ -120,6 +120,10 @@ def _rotate(x: Tensor, turn_TC: Tensor) -> Tensor:
 
 
 def _of_bar(vectors_BKD: Tensor, bar_BT: Tensor) -> Tensor:
-    """(B, T, D): each token's own bar's vector."""
-    index = bar_BT[..., None].expand(-1, -1, vectors_BKD.shape[-1])
-    return vectors_BKD.gather(1, index)
+    """(B, T, D): each token's own bar's vector.
+
+    As a product, whose gradient is one too: that of an indexing adds up the tokens of a bar one by
+    one, in any order.
+    """
+    own_BTK = bar_BT[..., None] == torch.arange(vectors_BKD.shape[1], device=bar_BT.device)
+    return own_BTK.to(vectors_BKD.dtype) @ vectors_BKD

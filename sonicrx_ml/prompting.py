@@ -25,7 +25,7 @@ from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.compose import Composition, chooser
 from sonicrx_ml.expression import perform
 from sonicrx_ml.given import Source
-from sonicrx_ml.labels import SILENT, SOUNDS, remaining_bucket
+from sonicrx_ml.labels import SILENT, SOUNDS, remaining_bucket, told_mode
 from sonicrx_ml.notes import Floats, TempoMap, write_midi
 from sonicrx_ml.palette import FAMILIES, FAMILY_OF_PROGRAM, PALETTE
 from sonicrx_ml.plan import BarPlan, plan
@@ -239,6 +239,7 @@ def _before(
     tempo = TempoMap(bars.edges[:-1], _bar_bpm(source, first, stop))
     notes = canonical.unsnap(grid, bars, tempo)
     values = attributes.measure(notes, bars, mode=laid.mode or source.key.mode)
+    values["mode"] = told_mode(values["mode"], attributes.local_keys(notes, bars))
     families = np.full((len(bars), len(FAMILIES)), SILENT)
     families[grid.bar, grid.family] = SOUNDS
     left = remaining_bucket(remaining + np.arange(stop - first, 0, -1))

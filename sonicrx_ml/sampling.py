@@ -20,7 +20,7 @@ from sonicrx_ml.canonical import Gridded
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.inference import Decoder
 from sonicrx_ml.joins import joins_for
-from sonicrx_ml.labels import FREE, SILENT, SOUNDS, remaining_bucket
+from sonicrx_ml.labels import FREE, SILENT, SOUNDS, condition_names, remaining_bucket
 from sonicrx_ml.pacing import wishes_for
 from sonicrx_ml.palette import FAMILIES
 from sonicrx_ml.plan import PHRASE, BarPlan
@@ -35,6 +35,7 @@ Flags = NDArray[np.bool_]
 WINDOW = 16 * PHRASE  # latest bars that takes are chosen by: the cost of a phrase is constant
 OVERRUN_TOKENS = 20  # of a bar, beyond what the rules hold it to: room for a melody to end
 OVERRUN_BARS = 4  # bars past the asked number after which a raw stream is cut
+_GUIDED = np.isin(condition_names(), ("mode", "chromaticism", *FAMILIES))  # (A,)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -45,9 +46,9 @@ class SamplingConfig:
     top_p: float = 0.98
     """Draw from the smallest set of tokens that holds this probability."""
     guidance: float = 1.0
-    """Classifier-free guidance towards the palette: a twin is told all but who plays, and what the
-    composer does otherwise than its twin is exaggerated, at twice the cost. 1 is the plain model.
-    What it costs and gains: docs/log.md."""
+    """Classifier-free guidance towards key and palette: a twin is told all but mode, chromaticism
+    and who plays, and what the composer does otherwise than its twin is exaggerated, at twice the
+    cost. 1 is the plain model. What it costs and gains: docs/log.md."""
     masked: bool = True
     """False leaves the grammar, and the meter, of which a token alone tells the network: palette,
     number of bars, register, scale and ending are its own. Tempo, key and the second of the end are
@@ -281,7 +282,7 @@ class _Takes:
 
 class _Network:
     """The composer with its cache; guidance runs a twin of each stream beside it that is not told
-    who plays.
+    what it guides towards.
 
     Streams that are done with are dropped from the network's batch.
     """
@@ -292,7 +293,7 @@ class _Network:
         """Where each stream is in the network's batch; -1 where it is not."""
         self.copies = 1 if guidance == 1.0 else 2
         if self.copies == 2:
-            conditions_BKA = np.concatenate([conditions_BKA, _any_palette(conditions_BKA)])
+            conditions_BKA = np.concatenate([conditions_BKA, _of_twin(conditions_BKA)])
         self.injected_LBKD = decoder.inject(conditions_BKA)
         self.cache = decoder.new_cache(len(conditions_BKA))
 
@@ -314,7 +315,7 @@ class _Network:
     def hear(self, rows: Ints, ids: Ids, kind_V: Ints, conditions_KA: Ints) -> None:
         """Let streams take in tokens of bars that have conditions of their own."""
         told_LKD = self.decoder.inject(conditions_KA[None])[:, 0]
-        free_LKD = self.decoder.inject(_any_palette(conditions_KA)[None])[:, 0]
+        free_LKD = self.decoder.inject(_of_twin(conditions_KA)[None])[:, 0]
         size = len(self.cache.length_B) // self.copies
         live = np.zeros(size * self.copies, dtype=bool)
         injected_LBD = np.zeros((len(told_LKD), len(live), told_LKD.shape[2]), np.float32)
@@ -360,10 +361,10 @@ def _conditions(bundle: Bundle, plans: Sequence[BarPlan]) -> Ints:
     return np.stack(rows)
 
 
-def _any_palette(conditions: Ints) -> Ints:
-    """The same conditions (..., A) with every family free."""
+def _of_twin(conditions: Ints) -> Ints:
+    """The same conditions (..., A) with all that guidance leads towards free."""
     found = conditions.copy()
-    found[..., -len(FAMILIES) :] = FREE
+    found[..., _GUIDED] = FREE
     return found
 
 

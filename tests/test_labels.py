@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sonicrx_ml.labels import CONDITIONS, FIXED_EDGES, FREE, QUANTILE_BINS, Bins
+from sonicrx_ml.labels import CONDITIONS, FIXED_EDGES, FREE, QUANTILE_BINS, Bins, told_mode
 
 
 def spread(count: int = 1000) -> dict[str, np.ndarray]:
@@ -45,6 +45,14 @@ def test_missing_values_and_attributes_are_free() -> None:
     assert (np.delete(binned, CONDITIONS.index("density"), axis=1) == FREE).all()
     assert binned[0, CONDITIONS.index("density")] == FREE
     assert binned[1, CONDITIONS.index("density")] > FREE
+
+
+def test_a_mode_is_told_in_its_home_key_alone() -> None:
+    """C major and A minor are keys 0 and 12 + 9; -1 is none, 7 and 19 are G major and G minor."""
+    mode, key = np.array([0.9, 0.1, 0.5, 0.9, 0.2, 0.6]), np.array([0, 21, 21, 7, 19, -1])
+    told = told_mode(mode, key)
+    assert told[:3].tolist() == [0.9, 0.1, 0.5]
+    assert np.isnan(told[3:]).all()
 
 
 def test_missing_values_do_not_move_edges() -> None:
