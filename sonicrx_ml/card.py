@@ -206,8 +206,8 @@ def _condition_lines(bins: Bins, data: Mapping[str, Any]) -> list[str]:
     return [
         "Told for every bar, each or none of them; the bins were fitted on the training split:",
         _table(["condition", "bins", "edges"], edges),
-        "And for each timbre family whether a note of it begins in the bar. The mode is told of bars "
-        "in C major or A minor alone, so that a told mode means its home key.",
+        "And for each timbre family whether a note of it begins in the bar. The mode is told of "
+        "bars in C major or A minor alone, so that a told mode means its home key.",
     ]
 
 

@@ -36,7 +36,7 @@ from sonicrx_ml.audio import Sound
 from sonicrx_ml.breathing import Breath
 from sonicrx_ml.hearing import RISE_LIMIT, rises
 from sonicrx_ml.peaks import PEAK_BLOCK, peak_bounds, peaks_between, true_peak
-from sonicrx_ml.pulse import HARMONICS, audible_level, harmonics
+from sonicrx_ml.pulse import HARMONICS, about_as_fast, audible_level, harmonics
 
 Floats = NDArray[np.float64]
 
@@ -185,16 +185,22 @@ def breathe(samples: Samples, rate: int, breath: Breath) -> tuple[Samples, float
 
     What the music has of the swell by itself is measured, as the mean breath, and only what is
     missing is added: velocities that swell, or bars that beat against the breath, do not matter.
+    What else moves about as fast, a loud phrase after a soft one, is turned against: a few breaths
+    would be heard as faster or slower for it.
     """
     heard = k_weighted(samples[:, : round(breath.seconds * rate)], rate).levels(MOMENTARY_S)
     breaths = breath.count(heard.times)
     waves = harmonics(breaths)
-    wanted, gain = breath.shape(breaths), np.zeros(2 * HARMONICS)
+    wanted, mean = breath.shape(breaths), np.zeros(2 * HARMONICS)
+    other = np.zeros(len(breaths))
     for _ in range(BREATH_ROUNDS):
-        level = signal.detrend(audible_level(heard.values + waves @ gain))
-        gain += np.linalg.lstsq(waves, wanted - level, rcond=None)[0]
+        missing = wanted - signal.detrend(audible_level(heard.values + other + waves @ mean))
+        added = np.linalg.lstsq(waves, missing, rcond=None)[0]
+        mean += added
+        other += about_as_fast(missing - waves @ added, breaths)
     times = np.arange(0.0, samples.shape[1] / rate + STEP_S, STEP_S)
-    curve = np.clip(harmonics(breath.count(times)) @ gain, -BREATH_DB, BREATH_DB)
+    gain = harmonics(breath.count(times)) @ mean + np.interp(times, heard.times, other)
+    curve = np.clip(gain, -BREATH_DB, BREATH_DB)
     _fade_to(samples, rate, times, curve)
     return samples, float(np.ptp(curve))
 

@@ -252,6 +252,21 @@ def audible_level(level: Floats) -> Floats:
     return np.maximum(level, mean + SWELL_FLOOR)
 
 
+def about_as_fast(level: Floats, breaths: Floats) -> Floats:
+    """What of a level (n,) moves as fast as a breath may be heard to: `ORDERS` of the asked rate.
+
+    breaths : asked until each value; they increase.
+    """
+    even = np.linspace(breaths[0], breaths[-1], len(level))
+    steady = np.interp(even, breaths, level)
+    there_and_back = np.concatenate([steady, steady[::-1]])  # so that the ends meet
+    order = scipy.fft.rfftfreq(len(there_and_back), even[1] - even[0])
+    spectrum = scipy.fft.rfft(there_and_back)
+    spectrum[(order < ORDERS[0]) | (order > ORDERS[1])] = 0
+    kept = scipy.fft.irfft(spectrum, len(there_and_back))[: len(level)]
+    return np.interp(breaths, even, kept)
+
+
 def harmonics(breaths: Floats) -> Floats:
     """(n, 2·HARMONICS): cosines and sines of the first harmonics of a number of breaths (n,)."""
     turns = 2 * np.pi * breaths[:, None] * np.arange(1, HARMONICS + 1)

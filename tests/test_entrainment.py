@@ -248,6 +248,21 @@ def test_mastering_adds_what_is_missing_of_the_swell(own_db):
     assert span == pytest.approx(6.0 - own_db, abs=0.6)
 
 
+@pytest.mark.parametrize("other", [0.7, 1.3])
+def test_what_else_is_about_as_fast_as_a_breath_gives_way(other):
+    """Six breaths a minute for a minute, over music that swells more, and slower or faster."""
+    breath = Breath(Curve.of(6), 60.0, depth_db=4.0)
+    own = Breath(Curve.of(6 * other), 60.0, depth_db=8.0)
+    samples = noise(60, own.level)
+    assert heard_in(samples, breath).ratio == pytest.approx(other, rel=0.05)
+    made, _ = breathe(samples, RATE, breath)
+    found = heard_in(made, breath)
+    assert found.ratio == pytest.approx(1.0, abs=0.01)
+    assert found.depth_db == pytest.approx(4.0, abs=0.3)
+    assert found.inhale == pytest.approx(0.4, abs=0.03)
+    assert found.share > 0.6
+
+
 def test_a_breathing_master_has_the_asked_loudness_and_a_blind_search_finds_the_breath():
     breath = Breath(Curve.of(12), 24.0)
     sound = Sound(noise(26, np.zeros_like).astype(np.float32), RATE, "engine", "font", "0" * 64)
