@@ -5,13 +5,13 @@
         [--device cpu] [--batch-size 4]
 
 About 1 M parameters (width 128, 4 layers, context 512), one thread (or one GPU, in bf16, where more
-tokens are affordable), the data recipe of the shipped checkpoint (`configs/data/corpus.yaml`); a
+tokens are affordable), the sources of `configs/data/corpus.yaml`, calm music first; a
 variant differs from the baseline in what its name says.
 Each is finished in `--out` and not trained again; the table is of what is there. Tier b is prepared
 where `--midi` and `--manifest` name the corpus. Figures go to `ablations.md` and `ablations.json`.
 
 Nats per note are over the same windows of the validation split, evenly spread: told the conditions
-of each bar, told nothing, and told the attributes of another window instead (mode to energy; the
+of each bar, told nothing, and told the attributes of another window instead (tempo to energy; the
 bars that remain and the families stay right): what this costs is how much the composer listens.
 Intervals are over works, differences are paired.
 
@@ -28,7 +28,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -330,8 +330,12 @@ def page(found: Mapping[str, Mapping[str, Any]], rows: Mapping[str, Mapping[str,
         for name, row in rows.items()
     ]  # fmt: skip
     absent = [name for name in VARIANTS if name not in rows]
+    budget = next(iter(found.values()))["budget"]
     lines = [
         "# Ablations",
+        "",
+        f"{budget['tokens']:,} tokens, {budget['batch_size']} windows a step, on "
+        f"{budget['device']}.",
         "",
         "Nats per note on windows of the validation split. How: `benchmarks/ablations.py`. These",
         "are short trainings of a small network: differences of the size of that between the two",
@@ -368,11 +372,21 @@ def main() -> None:
                     continue
                 prepared = with_tier_b(prepared, given.out, given.midi, given.manifest)
             partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(run(variant, prepared, budget)) + "\n")
+            made = {"budget": asdict(budget), **run(variant, prepared, budget)}
+            partial.write_text(json.dumps(made) + "\n")
             partial.replace(path)
         if path.is_file():
             found[name] = json.loads(path.read_text())
+            check(path, found[name], budget)
             write(found, given.prepared)
+
+
+def check(path: Path, made: Mapping[str, Any], budget: Budget) -> None:
+    if made["budget"] != asdict(budget):
+        raise ValueError(
+            f"{path} had {made['budget']}; legal is the same for all, {asdict(budget)}: give "
+            "another --out, or the budget of what is there"
+        )
 
 
 def write(found: dict[str, Any], prepared: Path) -> None:

@@ -138,7 +138,7 @@ def local_keys(notes: Notes, bars: Bars) -> Ints:
     """(n_bars,): the likeliest of 24 keys around each bar, as `keys.local_modes` hears it."""
     windows = keys.moving_sum(keys.bar_histograms(notes, bars), keys.WINDOW)
     scores = keys.SHARPNESS * keys.correlate(windows)
-    scores[:, [keys.HOME["major"], 12 + keys.HOME["minor"]]] += keys.HOME_NATS
+    scores[:, list(keys.HOME_KEYS)] += keys.HOME_NATS
     return np.where(windows.sum(axis=1) >= keys.MIN_QUARTERS, scores.argmax(axis=1), -1)
 
 

@@ -137,7 +137,7 @@ def model_card(
         f"SonicRx {run['name']}": [_WHAT],
         "Data": _data_lines(data),
         "Sampling weights": [_WEIGHTS.format(calm=data["calm"]), *_weight_lines(data)],
-        "Conditions": _condition_lines(bins, data),
+        "Conditions": _condition_lines(bins, facts),
         "Training": _training_lines(facts),
         "Results": _result_lines(facts, results),
         "Limits": ["\n".join(_limit_lines(run["model"]["context"], data))],
@@ -197,17 +197,18 @@ def _weight_lines(data: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _condition_lines(bins: Bins, data: Mapping[str, Any]) -> list[str]:
+def _condition_lines(bins: Bins, facts: Mapping[str, Any]) -> list[str]:
     edges = [
         [name, len(row) + 1, ", ".join(f"{e:.4g}" for e in row)] for name, row in bins.edges.items()
     ]
     remaining = ", ".join(str(edge) for edge in REMAINING_EDGES)
     edges.append(["bars that remain", len(REMAINING_EDGES) + 1, remaining])
     return [
-        "Told for every bar, each or none of them; the bins were fitted on the training split:",
+        "Told for every bar, and each but the bars that remain may be left open; the bins were "
+        "fitted on the training split:",
         _table(["condition", "bins", "edges"], edges),
-        "And for each timbre family whether a note of it begins in the bar. The mode is told of "
-        "bars in C major or A minor alone, so that a told mode means its home key.",
+        "And for each timbre family whether a note of it begins in the bar. In training the mode "
+        f"was told of bars {facts.get('mode_told', 'in any key')}.",
     ]
 
 

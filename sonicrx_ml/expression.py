@@ -100,11 +100,12 @@ def articulate(
     *,
     gives_way: bool = False,
 ) -> Notes:
-    """Scale note lengths bar by bar towards the asked mean legato ratio; NaN leaves a bar alone.
+    """Scale note lengths bar by bar towards the asked mean legato ratio.
 
     A note that should be longer reaches at most the next onset of its instrument, and is no longer
-    than a bar or a whole note; the last of an instrument is left alone. voices : polyphony asked of
-    each bar, NaN where open. The same mean ratio leaves room for it: one note of each onset is held
+    than a bar or a whole note. asked : (bars,), NaN where open: without `voices` such a bar is left
+    alone, and so is the last note of an instrument. voices : (bars,), polyphony asked of each, in
+    notes, NaN where open. The same mean ratio leaves room for it: one note of each onset is held
     and the others are let go, or all are alike. Where no ratio is asked, or it `gives_way`, lengths
     go further: to hardly more than one note that sounds, or to all held for a bar or a whole note.
     """

@@ -30,6 +30,7 @@ from sonicrx_ml.notes import DRUMS, Bars, Floats, Notes
 MAJOR_NAMES = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 MINOR_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
 HOME = {"major": 0, "minor": 9}  # tonics of the canonical keys, C major and A minor
+HOME_KEYS = (HOME["major"], 12 + HOME["minor"])  # these two of the 24
 
 ALBRECHT_SHANAHAN = (
     (0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 0.008, 0.081),
@@ -124,7 +125,7 @@ def local_modes(notes: Notes, bars: Bars, window: int = WINDOW) -> Floats:
     """
     windows = moving_sum(bar_histograms(notes, bars), window)
     prior = np.zeros(24)
-    prior[[HOME["major"], 12 + HOME["minor"]]] = HOME_NATS
+    prior[list(HOME_KEYS)] = HOME_NATS
     major = softmax(SHARPNESS * correlate(windows) + prior)[:, :12].sum(axis=1)
     return np.where(windows.sum(axis=1) >= MIN_QUARTERS, major, np.nan)
 

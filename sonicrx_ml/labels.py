@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sonicrx_ml.keys import HOME
+from sonicrx_ml.keys import HOME_KEYS
 from sonicrx_ml.notes import Floats, Ints
 from sonicrx_ml.palette import FAMILIES
 
@@ -37,7 +37,7 @@ FREE = 0
 # Bars that remain, this one included: exact up to 16, then coarser. Bucket 0 is free.
 REMAINING_EDGES: Ints = np.array([*range(2, 18), 25, 33, 49, 65, 97])
 SILENT, SOUNDS = 1, 2  # values of a family's condition; 0 is `FREE`
-HOME_KEYS = (HOME["major"], 12 + HOME["minor"])  # C major and A minor, of the 24 keys
+MODE_TOLD = "in C major and A minor alone"  # of which bars: see `told_mode`
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,9 @@ class Bins:
 def told_mode(mode: Floats, key: Ints) -> Floats:
     """(n_bars,): the mode that the model is told of bars in C major or A minor; NaN elsewhere.
 
-    mode, key : by bar, as measured in canonical key. So whoever asks for a mode asks for its home
-    key: a passage in G major within a piece in C major is told no mode.
+    mode : probability of a major key by bar; key : of the 24, by bar, -1 for none; both as measured
+    in canonical key. So whoever asks for a mode asks for its home key: a passage in G major within
+    a piece in C major is told no mode.
     """
     return np.where(np.isin(key, HOME_KEYS), mode, np.nan)
 

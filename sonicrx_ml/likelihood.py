@@ -48,7 +48,7 @@ from sonicrx_ml.tokens import PITCH, Ids, Vocabulary
 COMPOSER, FREE, NGRAM = "composer told", "composer told nothing", "n-gram"
 GAIN, WORTH = "gain over the n-gram, told nothing", "what the prescription is worth"
 #: Modules that the composer's nats depend on, beside the weights.
-_MODULES = ("dataset", "labels", "likelihood", "model", "palette", "tokens")
+_MODULES = ("dataset", "keys", "labels", "likelihood", "model", "palette", "tokens")
 
 
 @dataclass(frozen=True, slots=True)

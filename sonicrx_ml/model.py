@@ -120,7 +120,7 @@ def _rotate(x: Tensor, turn_TC: Tensor) -> Tensor:
 
 
 def _of_bar(vectors_BKD: Tensor, bar_BT: Tensor) -> Tensor:
-    """(B, T, D): each token's own bar's vector.
+    """(B, T, D): each token's own bar's vector; zeros for a bar outside 0 to K - 1.
 
     As a product, whose gradient is one too: that of an indexing adds up the tokens of a bar one by
     one, in any order.

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonicrx_ml.canonical import GRID
-from sonicrx_ml.keys import HOME, PROFILES, correlate
+from sonicrx_ml.keys import HOME_KEYS, PROFILES, correlate
 from sonicrx_ml.plan import PHRASE, BarPlan, voices
 from sonicrx_ml.rules import Flags, Rule, State, foreign_shares, of_bar, positions_left
 from sonicrx_ml.tokens import DURATION
@@ -29,7 +29,7 @@ VOICES = 1.0  # notes that may be held at once beyond the asked polyphony, or la
 NEAR = 2.0  # semitones that the mean pitch of a phrase may be off in the end
 REACH = 20.0  # and this much more for its first note, less with every further one
 
-_KEY = {"major": HOME["major"], "minor": 12 + HOME["minor"]}  # of the 24, as music is composed
+_KEY = dict(zip(("major", "minor"), HOME_KEYS, strict=True))  # of the 24, as music is composed
 CLEAR = 0.08  # correlation by which the asked key is to be likelier than any other
 CHORD = 2  # notes that one onset may have beyond the asked polyphony
 OPEN_CHORD = 6  # and beyond this where the polyphony is open

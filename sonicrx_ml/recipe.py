@@ -24,7 +24,8 @@ class DataConfig:
     calm: float = 1.0
     """0 draws pieces by length and source; 1 favours calm, tonal, few-voice music."""
     drop_attribute: float = 0.2
-    """Chance that one attribute is free, each on its own, per sample."""
+    """Chance that one attribute is free, each on its own, per sample; that one family is; and that
+    all families are. The bars that remain are only free with everything."""
     drop_all: float = 0.1
     """Chance that every attribute is free."""
     reorchestrate: float = 0.3
@@ -97,6 +98,12 @@ class TrainerConfig:
     max_minutes: float | None = None
     """Stop after so long, as after the last step; time before a resumption counts."""
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_minutes is not None and self.max_minutes <= 0:
+            raise ValueError(
+                f"trainer.max_minutes={self.max_minutes}; it must be positive, or null"
+            )
 
 
 @dataclass(kw_only=True, slots=True)

@@ -16,6 +16,7 @@ from torch import Tensor
 from sonicrx_ml import card, checkpoint
 from sonicrx_ml.architecture import ModelConfig
 from sonicrx_ml.dataset import load_prepared
+from sonicrx_ml.labels import MODE_TOLD
 from sonicrx_ml.model import Composer
 from sonicrx_ml.recipe import DataConfig
 from sonicrx_ml.training import METRIC, new_composer
@@ -62,6 +63,7 @@ def _facts(state: Mapping[str, Any], composer: Composer) -> dict[str, Any]:
     return {
         "run": {name: value for name, value in run.items() if name not in _PLACES},
         "before": state.get("before", []),
+        "mode_told": MODE_TOLD,
         "parameters": sum(p.numel() for p in composer.parameters()),
         "steps": state["global_step"],
         "windows": windows,

@@ -307,21 +307,21 @@ class _Network:
             self.cache,
             np.tile(live_B[kept], self.copies),
         )
-        told, free = found_BV[: kept.sum()], found_BV[-kept.sum() :]
+        told, twin = found_BV[: kept.sum()], found_BV[-kept.sum() :]
         logits_BV = np.zeros((len(kept), found_BV.shape[1]), np.float32)
-        logits_BV[kept] = free + self.guidance * (told - free) if self.copies == 2 else told
+        logits_BV[kept] = twin + self.guidance * (told - twin) if self.copies == 2 else told
         return logits_BV
 
     def hear(self, rows: Ints, ids: Ids, kind_V: Ints, conditions_KA: Ints) -> None:
         """Let streams take in tokens of bars that have conditions of their own."""
         told_LKD = self.decoder.inject(conditions_KA[None])[:, 0]
-        free_LKD = self.decoder.inject(_of_twin(conditions_KA)[None])[:, 0]
+        twin_LKD = self.decoder.inject(_of_twin(conditions_KA)[None])[:, 0]
         size = len(self.cache.length_B) // self.copies
         live = np.zeros(size * self.copies, dtype=bool)
         injected_LBD = np.zeros((len(told_LKD), len(live), told_LKD.shape[2]), np.float32)
         bars = (np.cumsum(kind_V[ids] == BAR) - 1).clip(0)
         for token, bar in zip(ids.tolist(), bars.tolist(), strict=True):
-            for twin, source in enumerate((told_LKD, free_LKD)[: self.copies]):
+            for twin, source in enumerate((told_LKD, twin_LKD)[: self.copies]):
                 at = self.place_B[rows] + twin * size
                 live[at], injected_LBD[:, at] = True, source[:, None, bar]
             self.decoder.step(np.full(len(live), token), injected_LBD, self.cache, live)

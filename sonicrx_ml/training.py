@@ -2,8 +2,8 @@
 
 The figures logged are `loss` (nats per token), `nats_per_note` (nats summed over tokens over the
 number of notes, comparable across tokenisers), `lr` (of the step just taken), `tokens_per_s` (of
-all devices, padding left out), `gflops` (that, times 6 operations per parameter and token: Kaplan
-et al. 2020, attention left out) and `mfu` (their share of the devices' peak, see `peak_flops`).
+all devices, padding left out), `gflops` (that, times the operations of a token: see `token_flops`)
+and `mfu` (their share of the devices' peak, see `peak_flops`).
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ def fit(cfg: TrainConfig, loggers: Sequence[Logger], callbacks: Sequence[L.Callb
     training.save_hyperparameters(asdict(cfg))
     trainer = new_trainer(cfg, loggers, callbacks)
     with warnings.catch_warnings():
-        _ignore_known_warnings()
+        _ignore_known_warnings(cfg.trainer.accelerator)
         trainer.fit(training, data, ckpt_path=resume, weights_only=True)
     trainer.save_checkpoint(cfg.folder / "last.ckpt")
     return trainer
@@ -260,13 +260,13 @@ def start_from(training: Training, bundle: Bundle, vocabulary: Vocabulary, bins:
             raise ValueError(f"start: the bundle's {name} {found}; legal is the run's own {mine}")
     training.composer.load_state_dict(bundle.composer.state_dict())
     facts = bundle.config.get("training", {})
-    told = {name: facts.get(name) for name in ("steps", "windows", "tokens", "hours")}
+    told = {name: facts.get(name) for name in ("steps", "windows", "tokens", "hours", "mode_told")}
     training.before = [*facts.get("before", []), {"sha256": bundle.sha256, **told}]
 
 
-def _ignore_known_warnings() -> None:
-    # Windows are cut much faster than they are learned from: one process is enough.
-    warnings.filterwarnings("ignore", ".*does not have many workers")
+def _ignore_known_warnings(accelerator: str) -> None:
+    if accelerator == "cpu":  # where windows are cut much faster than they are learned from
+        warnings.filterwarnings("ignore", ".*does not have many workers")
     # A run that is resumed finds its own checkpoints there.
     warnings.filterwarnings("ignore", ".*exists and is not empty")
     # Lightning 2.6 asks torch 2.11 for a class that is renamed.
@@ -282,7 +282,9 @@ def new_trainer(
         strategy=cfg.trainer.strategy,
         precision=cfg.trainer.precision,  # type: ignore[arg-type]  # a string of the command line
         max_steps=cfg.optim.max_steps,
-        max_time=timedelta(minutes=cfg.trainer.max_minutes) if cfg.trainer.max_minutes else None,
+        max_time=timedelta(minutes=cfg.trainer.max_minutes)
+        if cfg.trainer.max_minutes is not None
+        else None,
         accumulate_grad_batches=cfg.optim.accumulate,
         gradient_clip_val=cfg.optim.clip,
         val_check_interval=cfg.trainer.valid_every * cfg.optim.accumulate,

@@ -92,6 +92,8 @@ def test_no_file_names_code_to_run():
 def test_values_are_checked_by_the_dataclasses():
     with pytest.raises(ValueError, match=r"optim.lr=0.0; it must be positive"):
         compose("train", "optim.lr=0.0")
+    with pytest.raises(ValueError, match=r"trainer.max_minutes=0.0; it must be positive, or null"):
+        compose("train", "trainer.max_minutes=0")
     with pytest.raises(ValueError, match=r"wandb='loud'; legal are disabled, offline, online"):
         compose("train", "wandb=loud")
     with pytest.raises(ConfigCompositionException, match=r"optim.max_steps=many"):

@@ -22,6 +22,7 @@ from sonicrx_ml.dataset import (
     load_split,
     piece_weights,
 )
+from sonicrx_ml.keys import HOME_KEYS
 from sonicrx_ml.labels import (
     CONDITIONS,
     FREE,
@@ -133,6 +134,8 @@ def test_tokens_conditions_and_bars_are_aligned(rows, bins) -> None:
             assert sample["bar"][k] == bar - first
             told = sample["conditions"][sample["bar"][k]]
             values = {name: np.array([row[name][bar]]) for name in CONDITIONS}
+            if row["bar_key"][bar] not in HOME_KEYS:
+                values["mode"] = np.array([np.nan])
             attributes, remaining = told[: len(CONDITIONS)], told[len(CONDITIONS)]
             assert attributes.tolist() == bins.digitize(values)[0].tolist()
             assert remaining == remaining_bucket(np.array(len(row["bar_start"]) - bar))
@@ -143,9 +146,17 @@ def test_a_mode_is_told_in_its_home_key_alone(rows, bins) -> None:
     """Bars 0, 1, ... in C major, A minor, no key, G major and A major, all of them major."""
     row = {**rows[0], "bar_key": np.resize([0, 21, -1, 7, 9], len(rows[0]["bar_start"]))}
     row["mode"] = np.full(len(row["bar_start"]), 0.9)
+    expected = np.resize([3, 3, FREE, FREE, FREE], len(row["bar_start"]))
     windows = EvaluationWindows(rows, VOCABULARY, bins, SIZE)
-    told = windows.window(row, 0)["conditions"][:, CONDITIONS.index("mode")]
-    assert told.tolist() == np.resize([3, 3, FREE, FREE, FREE], len(told)).tolist()
+    for bar in (0, 1, 3):
+        start = row["bar_start"][bar] + (bar > 0)
+        told = windows.window(row, start)["conditions"][:, CONDITIONS.index("mode")]
+        assert told.tolist() == expected[bar : bar + len(told)].tolist()
+
+
+def test_selected_rows_are_refused(rows, bins) -> None:
+    with pytest.raises(ValueError, match="selected or shuffled; legal are those of `load_split`"):
+        EvaluationWindows(rows.select([3, 1]), VOCABULARY, bins, SIZE)
 
 
 def test_families_are_those_with_a_note_that_begins_in_the_bar(rows, bins) -> None:

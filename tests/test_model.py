@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sonicrx_ml import model
 from sonicrx_ml.architecture import ModelConfig
 from sonicrx_ml.model import Composer
 
@@ -104,3 +105,17 @@ def test_refuses_impossible_sizes(values, message):
 def test_the_shapes_of_the_weights_are_known_without_it(composer):
     named = {name: tuple(weight.shape) for name, weight in composer.state_dict().items()}
     assert composer.config.shapes(VOCABULARY, SIZES) == named
+
+
+def test_a_token_gets_its_own_bar_s_vector():
+    """As indexing would give it, values and gradients; padding may name bars that are not there."""
+    draw = torch.Generator().manual_seed(1)
+    vectors = torch.randn(2, 3, 4, generator=draw, requires_grad=True)
+    bar = torch.tensor([[0, 0, 1, 2, 2], [0, 1, 1, 1, 2]])
+    weight = torch.randn(2, 5, 4, generator=draw)
+    index = bar[..., None].expand(-1, -1, 4)
+    wanted, found = vectors.gather(1, index), model._of_bar(vectors, bar)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+    slow, fast = (torch.autograd.grad((weight * x).sum(), vectors)[0] for x in (wanted, found))
+    torch.testing.assert_close(fast, slow)
+    assert (model._of_bar(vectors, torch.full_like(bar, 3)) == 0).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from sonicrx_ml import given as given_file
 from sonicrx_ml import prompting, rules, sampling
+from sonicrx_ml.labels import CONDITIONS, FREE
 from sonicrx_ml.motifs import composed
 from sonicrx_ml.notes import DRUMS, MidiError, read_midi
 from sonicrx_ml.plan import plan
@@ -148,13 +150,19 @@ def test_what_the_composer_hears_is_in_its_own_key(bundle):
     pitches = [VOCABULARY.value[ids[VOCABULARY.kind[ids] == 7]] % 12 for ids, _ in seen]
     assert set(pitches[0].tolist()) <= {0, 2, 4, 5, 7, 9, 11}
     assert set(pitches[1].tolist()) <= {10, 0, 2, 3, 5, 7, 9}
+    modes = [conditions[:, CONDITIONS.index("mode")] for _, conditions in seen]
+    assert (modes[0] > FREE).all()  # in C
+    assert (modes[1] == FREE).all()  # in B flat nothing is told
     ids, conditions = seen[0]
     assert len(ids) < bundle.size.context
     assert len(conditions) == (VOCABULARY.kind[ids] == 3).sum()
 
 
-def test_given_bars_are_heard_as_the_model_hears_them(bundle):
-    """After them the logits are the whole model's, and what is composed is something else."""
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_given_bars_are_heard_as_the_model_hears_them(bundle, guidance):
+    """After them the logits are the whole model's, and what is composed is something else; so are
+    those of the twin that guidance runs beside it."""
+    config = replace(PLAIN, guidance=guidance)
     asked = Prescription.from_dict({"duration_s": 20, "tempo": 96, "seed": 3})
     laid = plan(asked)
     (whole,) = sampling.sample(bundle, [laid], [3], PLAIN)
@@ -162,17 +170,20 @@ def test_given_bars_are_heard_as_the_model_hears_them(bundle):
     head = ids[: starts[3]]
     conditions = sampling._conditions(bundle, [laid])[0, :3]
     heard = Given(np.insert(head, 0, VOCABULARY.bos), conditions)
-    takes = sampling._Takes(bundle, [laid], [3], PLAIN)
+    takes = sampling._Takes(bundle, [laid], [3], config)
     takes.hear(0, heard)
-    takes.network.injected_LBKD = bundle.decoder.inject(conditions[None])  # its last bar goes on
+    both = np.stack([conditions, sampling._of_twin(conditions)][: takes.network.copies])
+    takes.network.injected_LBKD = bundle.decoder.inject(both)  # its last bar goes on
     logits = takes.network.step(takes.ids, np.array([2]), np.array([True]))
     inputs = np.insert(head, 0, VOCABULARY.bos)[None].astype(np.int64)
     assert inputs.shape[1] <= bundle.size.context
     bar = (np.cumsum(inputs == VOCABULARY.bar, axis=1) - 1).clip(0)
     with torch.inference_mode():
-        told = (torch.from_numpy(column) for column in (inputs, bar, conditions[None]))
-        wanted = bundle.composer(*told)[0, -1]
-    np.testing.assert_allclose(logits[0], wanted.numpy(), atol=2e-4)
+        told, twin = (
+            bundle.composer(*map(torch.from_numpy, (inputs, bar, each[None])))[0, -1].numpy()
+            for each in (conditions, sampling._of_twin(conditions))
+        )
+    np.testing.assert_allclose(logits[0], twin + guidance * (told - twin), atol=4e-4)
     (other,) = sampling.sample(bundle, [laid], [3], PLAIN, given=[heard])
     assert other.pitch.tolist() != whole.pitch.tolist()
 

@@ -129,6 +129,13 @@ def test_the_raw_model_never_crashes(bundle, asked):
     assert composition.notes.end <= composition.plan.end_quarters + 1e-9
 
 
+@pytest.mark.parametrize("meter", METERS)
+def test_a_raw_stream_is_given_its_meter(bundle, meter):
+    laid = plan(Prescription(duration_s=20, meter=meter, seed=2))
+    (grid,) = sampling.sample(bundle, [laid], [2], dataclasses.replace(PLAIN, masked=False))
+    assert {str(found) for found in grid.meters} == {meter}
+
+
 # ---------------------------------------------------------------- rules against re-reading
 
 
