@@ -106,10 +106,9 @@ def test_pieces_are_drawn_by_weight(rows, bins) -> None:
     weights = np.zeros(len(rows))
     weights[[2, 5]] = 0.25, 0.75
     windows = TrainingWindows(rows, VOCABULARY, bins, SIZE, weights, PLAIN, seed=3)
-    windows.pieces = [  # one token that tells the piece
-        row | {"tokens": np.full_like(row["tokens"], piece)}
-        for piece, row in enumerate(windows.pieces[i] for i in range(len(rows)))
-    ]
+    offsets, tokens = windows.pieces.lists["tokens"]  # one token that tells the piece
+    told = np.repeat(np.arange(len(rows)), np.diff(offsets)).astype(tokens.dtype)
+    windows.pieces.lists["tokens"] = offsets, told
     drawn = [int(windows[i]["ids"][-1]) for i in range(400)]
     assert set(drawn) == {2, 5}
     assert 250 < drawn.count(5) < 350  # 300, standard deviation 8.7
