@@ -40,6 +40,8 @@ from sonicrx_ml.verdicts import (
     phrase_means,
 )
 
+Flags = NDArray[np.bool_]
+
 LEAST_TOLD = 0.5  # share of bars that must have a value before a curve can pass [E]
 NOT_KNOWN = "not measured: there is nothing to tell it by"
 FAR = 4.0  # tolerances off, from which `deviation` sees no difference
@@ -70,7 +72,7 @@ def judge(
     verdicts, curves = [], []
     for row in _rows(midi is not None, sound is not None, psychoacoustics):
         asked = row.asked(case)
-        realised, flag = _measured(row, case) if failure is None else (None, None)
+        realised, flag = _measured(row, case, asked) if failure is None else (None, None)
         verdicts.append(_verdict(row, case, asked, realised, flag))
         if isinstance(asked, np.ndarray):
             curves.append(_bar_curve(row, asked, realised))
@@ -142,7 +144,7 @@ def _refusal(case: Case, midi: bytes | None) -> str | None:
     return None
 
 
-def _measured(row: Tolerance, case: Case) -> tuple[Value, str | None]:
+def _measured(row: Tolerance, case: Case, asked: Value) -> tuple[Value, str | None]:
     """What is realised, and a warning: of what is not known, why not."""
     try:
         realised, flag = row.realised(case), row.flag(case)
@@ -150,16 +152,22 @@ def _measured(row: Tolerance, case: Case) -> tuple[Value, str | None]:
         if row.section == "asked":
             raise
         return None, f"not measured: {error}"
-    return realised, flag or (_too_little(realised) if case.asks(row.control) else None)
+    return realised, flag or (_too_little(asked, realised) if case.asks(row.control) else None)
 
 
-def _too_little(realised: Value) -> str | None:
+def _too_little(asked: Value, realised: Value) -> str | None:
     """Why what is realised cannot pass, where that is not for what it is."""
     if _plain(realised) is None:
         return NOT_KNOWN
-    if isinstance(realised, np.ndarray) and np.isfinite(realised).mean() < LEAST_TOLD:
-        return f"only {np.isfinite(realised).sum()} of {len(realised)} bars tell it"
-    return None
+    if not isinstance(asked, np.ndarray) or not isinstance(realised, np.ndarray):
+        return None
+    told = _told(asked, realised)
+    return None if told.mean() >= LEAST_TOLD else f"only {told.sum()} of {len(told)} bars tell it"
+
+
+def _told(asked: Floats, realised: Floats) -> Flags:
+    """Whether each bar can be compared."""
+    return np.isfinite(asked) & np.isfinite(realised)
 
 
 def _verdict(
@@ -223,7 +231,7 @@ def _error(row: Tolerance, asked: Value, realised: Value) -> float | None:
 
 def _curve_error(row: Tolerance, asked: Floats, realised: Floats) -> float | None:
     """Mean over bars of what phrases are off; None where too few bars can tell."""
-    if (np.isfinite(realised) & np.isfinite(asked)).mean() < LEAST_TOLD:
+    if _told(asked, realised).mean() < LEAST_TOLD:
         return None
     wanted, found = _phrases(row, asked, realised)
     off = np.abs(found - wanted)
@@ -236,7 +244,7 @@ def _moved(row: Tolerance, asked: Value, realised: Value) -> float | None:
         return None
     if not isinstance(asked, np.ndarray) or not isinstance(realised, np.ndarray):
         return None
-    levels = asked[np.isfinite(asked) & np.isfinite(realised)]
+    levels = asked[_told(asked, realised)]
     if len(levels) == 0:
         return None
     unit = levels.mean() / 100.0 if row.rule == "within %" else 1.0
@@ -249,7 +257,7 @@ def _moved(row: Tolerance, asked: Value, realised: Value) -> float | None:
 
 def _phrases(row: Tolerance, asked: Floats, realised: Floats) -> tuple[Floats, Floats]:
     """Asked and realised as they are compared: means over the row's phrases, where both tell."""
-    told = np.isfinite(realised) & np.isfinite(asked)
+    told = _told(asked, realised)
     wanted, found = (
         phrase_means(np.where(told, values, np.nan), row.phrase) for values in (asked, realised)
     )

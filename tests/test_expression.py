@@ -259,3 +259,17 @@ def test_a_performance_is_in_the_asked_key_on_the_asked_instruments():
 def test_nothing_composed_is_nothing_played():
     empty = scale(1).select(np.zeros(4, dtype=bool))
     assert len(perform(empty, plan(Prescription(duration_s=20)))) == 0
+
+
+def test_an_articulation_that_only_energy_implies_gives_way_to_polyphony():
+    """Three notes on every beat sound as one and a half, but not where legato is asked."""
+    notes = piece(*((b, 0.9, 48 + b % 4 + 7 * v) for b in range(24) for v in range(3)))
+    values = {"duration_s": 24, "tempo": 60, "meter": "4/4", "instruments": ["piano"]}
+    values |= {"key": "C", "mode": "major", "energy": 0.4, "polyphony": 1.5}
+
+    def heard(**more):
+        laid = plan(Prescription.from_dict(values | more))
+        return polyphony(perform(notes, laid), laid.bars)[:-1]  # the last chord is held to the end
+
+    assert heard() == pytest.approx(np.full(5, 1.5), abs=0.1)
+    assert (heard(articulation=0.9) > 1.8).all()
