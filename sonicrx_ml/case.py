@@ -87,9 +87,13 @@ class Case:
         return self.notes.select(inside & (self.notes.program != DRUMS))
 
     @functools.cached_property
+    def key_chances(self) -> Floats:
+        """(24,): of each key, by the finder that labels the corpus, the more accurate one."""
+        return keys.posterior(self.notes)
+
+    @property
     def key(self) -> keys.Key:
-        """By the finder that labels the corpus, the more accurate one."""
-        return keys.estimate_key(self.notes)
+        return keys.likeliest(self.key_chances)
 
     @functools.cached_property
     def second_key(self) -> keys.Key:

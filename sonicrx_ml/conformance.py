@@ -92,7 +92,8 @@ def deviation(
     """How far bars `first` to `last` (not included) of a piece, or of a part of it, are off.
 
     The mean over asked rows on notes of error over tolerance, each at most `FAR`. What is asked of
-    the whole piece (key, mode) counts as right or `FAR`, over all that there is.
+    the whole piece is told by all that there is: key and mode by how likely others are, so that
+    the clearer take is nearer, and the rest as right or `FAR`.
     """
     case = Case(prescription, planned, notes)
     span = slice(max(0, first), last)
@@ -103,6 +104,8 @@ def deviation(
             if isinstance(asked, np.ndarray) and isinstance(realised, np.ndarray):
                 error = _curve_error(row, asked[span], realised[span])
                 found.append(FAR if error is None else min(FAR, error / row.tolerance))
+            elif row.chance is not None:
+                found.append(FAR * (1.0 - row.chance(case)))
             elif row.rule == "same":
                 found.append(FAR * float(asked != realised))
     return float(np.mean(found)) if found else 0.0

@@ -95,11 +95,20 @@ WEIGHTS = np.array([2.3, 1.5, 2.4, 0.6])  # nats per unit of each field of `Evid
 
 def estimate_key(notes: Notes) -> Key:
     """Key of the whole piece; C major with confidence 0 when nothing is pitched."""
+    return likeliest(posterior(notes))
+
+
+def likeliest(chances: Floats) -> Key:
+    """The key that a `posterior` speaks for."""
+    best = int(chances.argmax())
+    return Key(best % 12, "major" if best < 12 else "minor", float(chances[best]))
+
+
+def posterior(notes: Notes) -> Floats:
+    """(24,): probability of each key of the whole piece; all 0 when nothing is pitched."""
     if not (notes.program != DRUMS).any():
-        return Key(0, "major", 0.0)
-    posterior = softmax(np.tensordot(WEIGHTS, evidence(notes), axes=1))
-    best = int(posterior.argmax())
-    return Key(best % 12, "major" if best < 12 else "minor", float(posterior[best]))
+        return np.zeros(24)
+    return softmax(np.tensordot(WEIGHTS, evidence(notes), axes=1))
 
 
 def evidence(notes: Notes) -> Evidence:

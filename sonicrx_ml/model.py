@@ -62,7 +62,8 @@ class Composer(nn.Module):
         x_BTD = self.tokens(ids_BT)
         turn_TC = self.turn_TC[: ids_BT.shape[1]]
         for block in self.blocks:
-            x_BTD = block(x_BTD, _of_bar(block.inject(prescribed_BKD), bar_BT), turn_TC)
+            told_BTD = _of_bar(block.inject(prescribed_BKD), bar_BT)
+            x_BTD = block(x_BTD.to(told_BTD.dtype), told_BTD, turn_TC)  # of autocast: half to move
         return F.linear(self.norm(x_BTD), self.tokens.weight)
 
     def prescribe(self, conditions_BKA: Tensor) -> Tensor:

@@ -68,6 +68,8 @@ class Tolerance:
     extent: Callable[[Case], str] = lambda case: "whole"
     flag: Callable[[Case], str | None] = lambda case: None
     """A warning about what was measured."""
+    chance: Callable[[Case], float] | None = None
+    """Probability that it is as asked, where what is realised is the likeliest of several."""
 
     @property
     def is_limit(self) -> bool:
@@ -87,6 +89,16 @@ def _curve(
 
 def _asked_key(case: Case) -> str | None:
     return case.prescription.key and f"{case.prescription.key} {case.plan.mode}"
+
+
+def _chance_of_tonic(case: Case) -> float:
+    asked = TONICS.index(str(case.prescription.key))
+    return float(case.key_chances.reshape(2, 12)[:, asked].sum())
+
+
+def _chance_of_mode(case: Case) -> float:
+    asked = ("major", "minor").index(str(case.plan.mode))
+    return float(case.key_chances.reshape(2, 12)[asked].sum())
 
 
 def _heard_key(case: Case) -> str:
@@ -208,10 +220,10 @@ TOLERANCES: tuple[Tolerance, ...] = (
               "to fit"),
     Tolerance("key", "notes", "", "same", 0.0, "key",
               lambda case: case.prescription.key, lambda case: TONICS[case.key.tonic],
-              "tonic; profiles of Albrecht & Shanahan 2013"),
+              "tonic; profiles of Albrecht & Shanahan 2013", chance=_chance_of_tonic),
     Tolerance("mode", "notes", "", "same", 0.0, "mode",
               lambda case: case.plan.mode, lambda case: case.key.mode,
-              "profiles of Albrecht & Shanahan 2013"),
+              "profiles of Albrecht & Shanahan 2013", chance=_chance_of_mode),
     Tolerance("key and mode", "notes", "", "same", None, "key", _asked_key, _heard_key,
               "both at once, CK of Text2midi, by a finder that labels and choices do not use "
               "(Temperley 2007); judged one by one above", flag=_finders_disagree),

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from sonicrx_ml import emotion
 from sonicrx_ml.acoustics import integrated_loudness
 from sonicrx_ml.case import _quarters
-from sonicrx_ml.conformance import judge
+from sonicrx_ml.conformance import deviation, judge
+from sonicrx_ml.keys import estimate_key
 from sonicrx_ml.notes import DRUMS, Meter, Notes, TempoMap, write_midi
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import CONTROLS, Prescription
@@ -500,3 +501,15 @@ def test_too_few_bars_to_tell_fail_and_say_so():
     row = judged(notes.select(notes.onset < 4 * 6)).row("register")
     assert (row.verdict, row.error, row.flag) == ("fail", None, "only 6 of 16 bars tell it")
     assert judged(notes.select(notes.onset < 4 * 8)).row("register").flag is None
+
+
+def test_of_two_takes_in_the_asked_key_the_clearer_one_is_nearer():
+    """Without its leading note and fourth D major is also G or A major, less so than D major."""
+    clear = piece()
+    vague = clear.select(~np.isin(clear.pitch % 12, (1, 6, 7)))
+    foreign = clear.transpose(1)
+    asked = prescribe(duration_s=SECONDS, tempo=60, key="D", mode="major", meter="4/4")
+    near = [deviation(asked, plan(asked), notes, 0, BARS) for notes in (clear, vague, foreign)]
+    assert estimate_key(vague).confidence < estimate_key(clear).confidence
+    assert near == sorted(near)
+    assert near[0] < 0.1 < near[1] < near[2]

@@ -285,10 +285,11 @@ def test_speed_counts_every_micro_batch(configure, monkeypatch):
 
 
 def test_the_operations_of_a_token(configure):
-    """6 a parameter; a layer's attention 12 x width 32 x context 64."""
+    """6 a parameter, but for those of bars; a layer's attention 12 x width 32 x context 64."""
     training = new_training(configure, "model.layers=2")
     parameters = sum(weight.numel() for weight in training.composer.parameters())
-    assert token_flops(training.composer) == 6 * parameters + 2 * 12 * 32 * 64
+    of_bars = training.composer.conditions.weight.numel() + 2 * 32 * 32
+    assert token_flops(training.composer) == 6 * (parameters - of_bars) + 2 * 12 * 32 * 64
 
 
 def test_training_stops_when_its_time_is_up(configure):
@@ -296,6 +297,15 @@ def test_training_stops_when_its_time_is_up(configure):
     _, trainer = run(cfg, *monitor.callbacks(cfg))
     assert 0 < trainer.global_step < 100_000
     assert release(best_checkpoint(trainer), cfg.folder / "bundle").is_dir()
+
+
+def test_time_before_a_resumption_counts(configure):
+    given = ("optim.max_steps=100000", "trainer.valid_every=2", "trainer.max_minutes=0.01")
+    cfg = configure(*given)
+    _, trainer = run(cfg, *monitor.callbacks(cfg))
+    cfg = configure(*given, "resume=last")
+    _, again = run(cfg, *monitor.callbacks(cfg))
+    assert again.global_step <= trainer.global_step + 1
 
 
 @pytest.mark.slow
