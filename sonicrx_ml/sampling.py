@@ -35,7 +35,7 @@ Flags = NDArray[np.bool_]
 WINDOW = 16 * PHRASE  # latest bars that takes are chosen by: the cost of a phrase is constant
 OVERRUN_TOKENS = 20  # of a bar, beyond what the rules hold it to: room for a melody to end
 OVERRUN_BARS = 4  # bars past the asked number after which a raw stream is cut
-_GUIDED = np.isin(condition_names(), ("mode", "chromaticism", *FAMILIES))  # (A,)
+_GUIDED = np.isin(condition_names(), ("mode", *FAMILIES))  # (A,)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -46,9 +46,9 @@ class SamplingConfig:
     top_p: float = 0.98
     """Draw from the smallest set of tokens that holds this probability."""
     guidance: float = 1.0
-    """Classifier-free guidance towards key and palette: a twin is told all but mode, chromaticism
-    and who plays, and what the composer does otherwise than its twin is exaggerated, at twice the
-    cost. 1 is the plain model. What it costs and gains: docs/log.md."""
+    """Classifier-free guidance towards key and palette: a twin is told all but mode and who plays,
+    and what the composer does otherwise than its twin is exaggerated, at twice the cost. 1 is the
+    plain model. What it costs and gains: docs/log.md."""
     masked: bool = True
     """False leaves the grammar, and the meter, of which a token alone tells the network: palette,
     number of bars, register, scale and ending are its own. Tempo, key and the second of the end are
