@@ -155,16 +155,16 @@ def _measured(row: Tolerance, case: Case, asked: Value) -> tuple[Value, str | No
         if row.section == "asked":
             raise
         return None, f"not measured: {error}"
-    return realised, flag or (_too_little(asked, realised) if case.asks(row.control) else None)
+    return realised, flag or (_too_little(row, asked, realised) if case.asks(row.control) else None)
 
 
-def _too_little(asked: Value, realised: Value) -> str | None:
-    """Why what is realised cannot pass, where that is not for what it is."""
+def _too_little(row: Tolerance, asked: Value, realised: Value) -> str | None:
+    """Why what is realised cannot pass, or be told, where that is not for what it is."""
     if _plain(realised) is None:
         return NOT_KNOWN
     if not isinstance(asked, np.ndarray) or not isinstance(realised, np.ndarray):
         return None
-    told = _told(asked, realised)
+    told = np.isfinite(realised) if row.tolerance is None else _told(asked, realised)
     return None if told.mean() >= LEAST_TOLD else f"only {told.sum()} of {len(told)} bars tell it"
 
 
