@@ -25,7 +25,7 @@ from sonicrx_ml.case import PHRASE, Case
 from sonicrx_ml.entrainment import GLIDE_LIMIT, STEP_LIMIT
 from sonicrx_ml.notes import DRUMS, Floats
 from sonicrx_ml.palette import PALETTE
-from sonicrx_ml.prescription import OPEN_METER, TONICS
+from sonicrx_ml.prescription import MODES, OPEN_METER, TONICS
 from sonicrx_ml.verdicts import RING_S, Rule, Section, Where
 
 Value: TypeAlias = float | str | tuple[str, ...] | Floats | None
@@ -97,7 +97,7 @@ def _chance_of_tonic(case: Case) -> float:
 
 
 def _chance_of_mode(case: Case) -> float:
-    asked = ("major", "minor").index(str(case.plan.mode))
+    asked = MODES.index(str(case.plan.mode))
     return float(case.key_chances.reshape(2, 12)[asked].sum())
 
 
