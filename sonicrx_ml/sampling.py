@@ -173,6 +173,9 @@ class _Takes:
         self.rngs = [np.random.default_rng((seed, take) if take else seed)
                      for seed in seeds for take in range(self.count)]  # fmt: skip
         self.limit = np.array([len(plan) + OVERRUN_BARS for plan in laid])
+        held = rules.TOKENS_PER_BAR + OVERRUN_TOKENS
+        self.bar_limit = held if config.masked else bundle.decoder.config.context
+        """Tokens of a bar beyond which a stream has lost all sense of bars, and is cut."""
         self.goal = np.full(len(laid), PHRASE)
         """Bar at whose bar line each stream waits."""
         self.ids = np.full(len(laid), self.vocabulary.bos)
@@ -197,7 +200,7 @@ class _Takes:
     @property
     def waiting(self) -> Flags:
         """(B,): ended, or at the bar line of its goal, or beyond any sense of bars."""
-        full = self.state.bar_tokens > rules.TOKENS_PER_BAR + OVERRUN_TOKENS
+        full = self.state.bar_tokens > self.bar_limit
         return self.ended | full | (self.state.bar >= self.goal)
 
     def step(self) -> bool:

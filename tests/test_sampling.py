@@ -354,6 +354,15 @@ def test_a_stream_is_the_same_alone_and_in_a_batch(bundle, guidance, masked):
         np.testing.assert_array_equal(together[row], alone)
 
 
+def test_a_raw_stream_may_fill_a_bar_with_more_than_the_rules_would_let_it(bundle, monkeypatch):
+    raw = dataclasses.replace(PLAIN, masked=False)
+    whole = streams(bundle, two_takes(), raw)
+    monkeypatch.setattr(rules, "TOKENS_PER_BAR", 0)
+    monkeypatch.setattr(sampling, "OVERRUN_TOKENS", 3)
+    for ids, found in zip(whole, streams(bundle, two_takes(), raw), strict=True):
+        np.testing.assert_array_equal(found, ids)
+
+
 @pytest.mark.parametrize("chosen", [0, 2])
 def test_a_take_that_is_always_chosen_is_as_if_it_were_alone(bundle, chosen):
     """Waiting for others, and being copied over them, leaves no trace."""
