@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sonicrx_ml import emotion
 from sonicrx_ml.acoustics import integrated_loudness
 from sonicrx_ml.case import _quarters
-from sonicrx_ml.conformance import deviation, judge
+from sonicrx_ml.conformance import _too_little, deviation, judge
 from sonicrx_ml.keys import estimate_key
 from sonicrx_ml.notes import DRUMS, Meter, Notes, TempoMap, write_midi
 from sonicrx_ml.plan import plan
@@ -501,6 +501,13 @@ def test_too_few_bars_to_tell_fail_and_say_so():
     row = judged(notes.select(notes.onset < 4 * 6)).row("register")
     assert (row.verdict, row.error, row.flag) == ("fail", None, "only 6 of 16 bars tell it")
     assert judged(notes.select(notes.onset < 4 * 8)).row("register").flag is None
+
+
+@pytest.mark.parametrize(("open_bars", "flag"), [(4, None), (5, "only 3 of 8 bars tell it")])
+def test_bars_of_which_nothing_is_asked_tell_nothing(open_bars: int, flag: str | None):
+    (row,) = (row for row in TOLERANCES if (row.attribute, row.where) == ("register", "notes"))
+    asked = np.where(np.arange(8) < open_bars, np.nan, 60.0)
+    assert _too_little(row, asked, np.full(8, 60.0)) == flag
 
 
 def test_of_two_takes_in_the_asked_key_the_clearer_one_is_nearer():
