@@ -43,8 +43,9 @@ class SamplingConfig:
     """How tokens are drawn."""
 
     temperature: float = 1.0
-    top_p: float = 0.98
-    """Draw from the smallest set of tokens that holds this probability."""
+    top_p: float = 0.93
+    """Draw from the smallest set of tokens that holds this probability, of what the rules leave:
+    what they leave is often the network's tail, whose own tail is not music."""
     guidance: float = 1.0
     """Classifier-free guidance towards key and palette: a twin is told all but mode and who plays,
     and what the composer does otherwise than its twin is exaggerated, at twice the cost. 1 is the

@@ -38,7 +38,7 @@ MANIFEST = {
     "checkpoint_sha256": "c0ffee" * 10 + "beef",
     "midi_sha256": "0123456789abcdef" * 4,
     "sampling": {
-        "temperature": 1.0, "top_p": 0.98, "guidance": 1.0, "masked": True, "paced": True,
+        "temperature": 1.0, "top_p": 0.93, "guidance": 1.0, "masked": True, "paced": True,
         "best_of": 4,
     },
     "engine": "FluidSynth 2.3.1",
