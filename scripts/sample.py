@@ -24,7 +24,7 @@ from sonicrx_ml import (
 from sonicrx_ml.compose import check, compose, produce
 from sonicrx_ml.config import SampleConfig, entry
 from sonicrx_ml.course import Course
-from sonicrx_ml.fitting import ListeningPlan
+from sonicrx_ml.fitting import ListeningPlan, refuse_given
 from sonicrx_ml.listener import Listener
 from sonicrx_ml.prescription import CONTROLS, Prescription
 
@@ -92,6 +92,8 @@ def compose_on(cfg: SampleConfig, who: Listener | None) -> None:
         cfg.duration_s = max(given.seconds_of(source, first, last), ROOMY_S)
     font = Path(cfg.font) if cfg.font else None
     plan, prescriptions = takes(cfg, who)
+    if who:
+        refuse_given(who, str(prescriptions[0].goal), source.programs)
     bundle = checkpoint.load(cfg.checkpoint)
     check(out, cfg.engine, font)
     if plan:

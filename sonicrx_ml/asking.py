@@ -44,12 +44,14 @@ def for_listener(
 ) -> ListeningPlan:
     """What is asked for a listener: a goal fitted to the person, or a prescription past the screen.
 
-    start : a prescription; the controls given replace its own. Raises as `prescribe_for` does.
+    start : a prescription; the controls given replace its own, and the listener's anchor returns
+        where it has none. Raises as `prescribe_for` does.
     """
     if start is not None:
         if step_percent is not None:
             raise ValueError("step_percent goes with a goal; legal is to leave out prescription")
-        return screened(who, _with(start, given), override=override)
+        anchored = "anchor" not in given
+        return screened(who, _with(start, given), override=override, anchored=anchored)
     if "goal" not in given:
         raise ValueError("a listener needs a goal; legal is goal=NAME, or prescription=FILE")
     return prescribe_for(who, override=override, step_percent=step_percent, **given)

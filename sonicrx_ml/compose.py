@@ -32,7 +32,7 @@ from sonicrx_ml.checkpoint import Bundle, replace_folder
 from sonicrx_ml.conformance import deviation, judge
 from sonicrx_ml.expression import perform
 from sonicrx_ml.fitting import ListeningPlan
-from sonicrx_ml.goals import evidence, goal_names, prescribe
+from sonicrx_ml.goals import evidence_note
 from sonicrx_ml.mastering import Mastering, master
 from sonicrx_ml.notes import Notes, write_midi
 from sonicrx_ml.plan import PHRASE, BarPlan, plan
@@ -147,7 +147,7 @@ class Track:
             preview.result().read_bytes(),
             "audio/mpeg",
             folder / "report.html",
-            evidence=_evidence_mark(prescription),
+            evidence=evidence_note(prescription),
             listening=self.listening,
             form=self.sections,
         )
@@ -298,16 +298,3 @@ def _manifest(
         "this checkpoint, sampling, engine, font and versions on the same machine, gives the same "
         "MIDI bytes",
     }
-
-
-def _evidence_mark(prescription: Prescription) -> str | None:
-    """What is known of the goal, and its caution; a goal of somebody's own has none."""
-    if prescription.goal not in goal_names():
-        return None
-    found = evidence(prescription.goal)
-    preset = prescribe(prescription.goal, prescription.duration_s)
-    own = preset.to_dict() | {"seed": prescription.seed, "key": prescription.key}
-    mine = prescription.to_dict()
-    changed = sorted(name for name in mine | own if mine.get(name) != own.get(name))
-    note = f" Changed from the preset: {', '.join(changed)}." if changed else ""
-    return f"{found.strength}: {found.claim} {found.caution}{note}"

@@ -72,11 +72,14 @@ def page(
 
 
 def _heading(course: Course) -> str:
-    title = evidence(course.goal).title if course.goal in goal_names() else course.goal
+    known = evidence(course.goal) if course.goal in goal_names() else None
+    title = known.title if known else course.goal
+    mark = f" [{known.strength}: {library().strengths[known.strength]}]" if known else ""
     whom = f"listener {escape(course.listener)}" if course.listener else ""
     return (
         f"<header><h1>Calendar of listening</h1><p class='id'>{whom}</p></header>"
-        f"<p><b>{escape(title)}</b> (goal {escape(course.goal)}); {escape(course.shape.title)}.</p>"
+        f"<p><b>{escape(title)}</b>{escape(mark)} (goal {escape(course.goal)}); "
+        f"{escape(course.shape.title)}.</p>"
         f"<p class='wording'>{escape(WORDING)}</p>"
     )
 

@@ -75,6 +75,12 @@ class Curve:
         root = np.sqrt(np.maximum(value**2 + 2.0 * slopes[piece] * rest, 0.0))
         return self._fractions[piece] + 2.0 * rest / (value + root)
 
+    @property
+    def turns_back(self) -> bool:
+        """Whether it both rises and falls."""
+        steps = np.diff(self._values)
+        return bool((steps > 0).any() and (steps < 0).any())
+
     def means(self, edges: Floats) -> Floats:
         """Exact mean between neighbouring edges (n + 1 rising fractions -> n values)."""
         return np.diff(self.integral(edges)) / np.diff(edges)

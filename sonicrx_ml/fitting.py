@@ -2,13 +2,13 @@
 
 A listener changes the pace, the instruments and the level, and the safety screen lets a goal pass
 or not. Every change says why, with its mark, for the person's own label and report. A manifest may
-have no more than `ListeningPlan.record`: the pseudonymous id, and a clinician's override.
+have no more than `ListeningPlan.record`: the pseudonymous id, and that there was an override.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sonicrx_ml import emotion
@@ -16,7 +16,7 @@ from sonicrx_ml.anchor import Motif
 from sonicrx_ml.curve import Curve, is_number
 from sonicrx_ml.goals import Fit, evidence, prescribe
 from sonicrx_ml.listener import Listener
-from sonicrx_ml.palette import PALETTE
+from sonicrx_ml.palette import FAMILIES, FAMILY_OF_PROGRAM, PALETTE
 from sonicrx_ml.prescription import OPEN_INSTRUMENTS, REFERENCE_LUFS, Prescription
 from sonicrx_ml.screening import Item, Override, like, permit, screen
 
@@ -56,7 +56,8 @@ class ListeningPlan:
     override: Override | None
 
     def record(self) -> dict[str, Any]:
-        return {"id": self.listener, "override": self.override and asdict(self.override)}
+        """Pseudonym, and whether there was an override: who and why may tell of a person."""
+        return {"id": self.listener, "override": self.override is not None}
 
     def summary(self) -> str:
         """Changes and warnings, a line each."""
@@ -100,16 +101,22 @@ def prescribe_for(
     own = {} if "anchor" in controls else _own_anchor(listener)
     asked = prescribe(goal, duration_s, **own, **controls)
     fitted = (
-        *(Change("anchor", None, motif, ANCHOR_REASON, "E") for motif in own.values()),
+        *_returning(own),
         *_paced(listener, goal, asked, step_percent, controls.keys()),
     )
     return _safe(listener, asked, allowed, fitted, controls.keys())
 
 
 def screened(
-    listener: Listener, prescription: Prescription, *, override: str | None = None
+    listener: Listener,
+    prescription: Prescription,
+    *,
+    override: str | None = None,
+    anchored: bool = False,
 ) -> ListeningPlan:
     """Any prescription for a goal, held to what is safe for a listener; its pace is left alone.
+
+    anchored : the listener's anchor returns where the prescription has none.
 
     For what was not made by `prescribe_for`: a suggestion, a file. What must not sound leaves, no
     level is above what is safe, and a mode that is only the preset's is left open where valence
@@ -120,7 +127,29 @@ def screened(
     preset = evidence(goal).parameter("mode")
     own_mode = preset is None or prescription.mode != preset.value
     given = {"instruments", *(["mode"] if own_mode else [])}
-    return _safe(listener, prescription, allowed, (), given)
+    returns = _own_anchor(listener) if anchored and prescription.anchor is None else {}
+    return _safe(listener, prescription, allowed, _returning(returns), given)
+
+
+def refuse_given(listener: Listener, goal: str, programs: Iterable[int]) -> None:
+    """Raise `ValueError` where music that is to be kept has what must not sound for a listener.
+
+    programs : General MIDI programs that play in it. Where a whole family must not sound, neither
+        may the programs of it that have no name in the palette.
+    """
+    barred = _barred(listener, screen(listener.screening, goal))
+    named = {PALETTE[name][0]: name for name in barred}
+    heard = {family for name, (_, family) in PALETTE.items() if name not in barred}
+    for program in programs:
+        index = int(FAMILY_OF_PROGRAM[program])
+        family = list(FAMILIES)[index] if index >= 0 else None
+        name = named.get(program, None if family in heard else family)
+        if name is not None:
+            why = barred.get(name, "must not sound")
+            raise ValueError(
+                f"the given music plays {name}, which {why} for listener {listener.id}; legal is "
+                "music without it"
+            )
 
 
 def _safe(
@@ -151,6 +180,10 @@ def _safe(
 
 def _own_anchor(listener: Listener) -> dict[str, Motif]:
     return {"anchor": listener.motif} if listener.motif else {}
+
+
+def _returning(own: dict[str, Motif]) -> tuple[Change, ...]:
+    return tuple(Change("anchor", None, motif, ANCHOR_REASON, "E") for motif in own.values())
 
 
 def _paced(
@@ -238,13 +271,7 @@ def _seated(
 ) -> list[Change]:
     """What must not sound leaves; liked instruments lead, in families of their own."""
     before = asked.instruments or OPEN_INSTRUMENTS
-    barred = {
-        instrument: "is kept out by the screen"
-        for item in found
-        for name in item.never
-        for instrument in like(name)
-    } | listener.barred
-    changes = []
+    barred, changes = _barred(listener, found), []
     for name in [name for name in before if name in barred]:
         after = tuple(other for other in before if other != name)
         changes.append(Change("instruments", before, after, f"{name} {barred[name]}", "E"))
@@ -258,6 +285,16 @@ def _seated(
         left = ", ".join(name for name in PALETTE if name not in barred)
         raise ValueError(f"no instrument is left for listener {listener.id}; legal are {left}")
     return changes
+
+
+def _barred(listener: Listener, found: Iterable[Item]) -> dict[str, str]:
+    """Instruments that must not sound, and why."""
+    screened_out = (name for item in found for name in item.never)
+    return {
+        instrument: "is kept out by the screen"
+        for name in screened_out
+        for instrument in like(name)
+    } | listener.barred
 
 
 def one_of_each_family(names: Iterable[str]) -> tuple[str, ...]:

@@ -39,6 +39,11 @@ class Source:
     shift: float
 
     @property
+    def programs(self) -> tuple[int, ...]:
+        """General MIDI programs that play in it, `notes.DRUMS` for percussion."""
+        return tuple(np.unique(self.notes.program).tolist())
+
+    @property
     def lost(self) -> Mapping[str, int]:
         """How many notes the composer does not hear, by reason, and hears at another position."""
         grid = canonical.snap(self.heard, self.bars)

@@ -163,6 +163,19 @@ def prescribe(goal: str, duration_s: float | None = None, **overrides: Any) -> P
     return Prescription.from_dict(values | {"goal": goal} | overrides)
 
 
+def evidence_note(prescription: Prescription) -> str | None:
+    """What is known of the goal, and its caution; a goal of somebody's own has none."""
+    if prescription.goal not in goal_names():
+        return None
+    found = evidence(prescription.goal)
+    preset = prescribe(prescription.goal, prescription.duration_s)
+    own = preset.to_dict() | {"seed": prescription.seed, "key": prescription.key}
+    mine = prescription.to_dict()
+    changed = sorted(name for name in mine | own if mine.get(name) != own.get(name))
+    note = f" Changed from the preset: {', '.join(changed)}." if changed else ""
+    return f"{found.strength}: {found.claim} {found.caution}{note}"
+
+
 def iso(start: float, target: float) -> Curve:
     """From the listener's state to the target: matched, then a glide, then at rest [E]."""
     return library().iso.curve(start, target)

@@ -3,7 +3,7 @@
 Fields are those of RG-MBI 2025, which supersedes Robb 2011, for reports of music-based
 interventions; what only a clinician knows is a ruled line. Fidelity is conformance: whether the
 track is what was asked for. Of a listener the page has what `personal` allows. Free text from
-outside is cut at `MOST_TEXT`, so that the page stays one; the manifest has all of it.
+outside is cut at `MOST_TEXT`, so that the page stays one; `report.html` has all of it.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def page(
         ("Fidelity", _fidelity(report)),
         ("Setting", _setting()),
         ("Outcomes", _outcomes()),
-        ("Reproduce", _reproduce(prescription, manifest)),
+        ("Reproduce", _reproduce(prescription, manifest, listening)),
     ]
     table = "\n".join(
         f"<tr><th scope='row'>{n}</th><td>{cell}</td></tr>" for n, cell in rows if cell
@@ -316,10 +316,12 @@ def _outcomes() -> str:
     )
 
 
-def _reproduce(prescription: Prescription, manifest: Mapping[str, Any]) -> str:
+def _reproduce(
+    prescription: Prescription, manifest: Mapping[str, Any], listening: ListeningPlan | None
+) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in manifest["versions"].items())
     return (
-        f"<code>{escape(command(manifest))}</code><br>"
+        f"<code>{escape(command(prescription, manifest, listening))}</code><br>"
         f"prescription {prescription.id}, seed {prescription.seed}; SHA-256 of the checkpoint "
         f"<code>{escape(manifest['checkpoint_sha256'][:DIGEST])}…</code>, of the MIDI "
         f"<code>{escape(manifest['midi_sha256'][:DIGEST])}…</code>; {escape(versions)}; "
@@ -327,10 +329,23 @@ def _reproduce(prescription: Prescription, manifest: Mapping[str, Any]) -> str:
     )
 
 
-def command(manifest: Mapping[str, Any]) -> str:
-    """What makes the same MIDI bytes again, beside `prescription.json`, with this checkpoint."""
-    options = " ".join(f"sampling.{name}={value}" for name, value in manifest["sampling"].items())
-    return f"python scripts/sample.py prescription=prescription.json {options}"
+def command(
+    prescription: Prescription,
+    manifest: Mapping[str, Any],
+    listening: ListeningPlan | None = None,
+) -> str:
+    """What makes the same MIDI bytes again, beside `prescription.json`, with this checkpoint.
+
+    For a listener it needs the profile, and an override, told above, to pass the screen again.
+    """
+    options = [f"sampling.{name}={value}" for name, value in manifest["sampling"].items()]
+    if listening:
+        options.append(f"listener={listening.listener}.json")
+        if prescription.anchor is None:
+            options.append("anchor=none")
+        if listening.override:
+            options.append("'override=\"…\"'")
+    return " ".join(["python scripts/sample.py prescription=prescription.json", *options])
 
 
 def _legend() -> str:

@@ -88,7 +88,16 @@ class Prescription:
             if value is not None or control.default is not None:
                 object.__setattr__(self, name, control.check(value))
         _ = self.breath  # refuses what cannot be breathed
+        self._check_strategy()
         self._check_length()
+
+    def _check_strategy(self) -> None:
+        if self.strategy is not None and self.tempo is not None and self.tempo.turns_back:
+            raise ValueError(
+                f"strategy {self.strategy!r} goes straight from start to target, and tempo "
+                f"{self.tempo.to_json()} turns back; legal is one that only rises or only falls, "
+                "or no strategy"
+            )
 
     def _check_length(self) -> None:
         if self.music_s < MIN_MUSIC_S:

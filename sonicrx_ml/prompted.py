@@ -22,6 +22,7 @@ from sonicrx_ml.compose import TAIL_S
 from sonicrx_ml.conformance import judge
 from sonicrx_ml.fitting import ListeningPlan
 from sonicrx_ml.given import Source
+from sonicrx_ml.goals import evidence_note
 from sonicrx_ml.mastering import master
 from sonicrx_ml.notes import read_midi
 from sonicrx_ml.prompting import Prompted
@@ -91,7 +92,15 @@ def _write(
         path, notes = folder / "report.html", made.composition.notes
         form = made.composition.plan.form
         report.write_html(
-            found, prescription, notes, None, "", path, listening=listening, form=form
+            found,
+            prescription,
+            notes,
+            None,
+            "",
+            path,
+            evidence=evidence_note(prescription),
+            listening=listening,
+            form=form,
         )
 
 

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from sonicrx_ml import audio, compose, rules
+from sonicrx_ml import audio, compose, goals, rules
 from sonicrx_ml.conformance import judge
 from sonicrx_ml.fitting import prescribe_for
 from sonicrx_ml.goals import prescribe
@@ -164,11 +164,11 @@ def test_the_sound_is_mastered_to_the_prescription(track):
 
 
 def test_the_report_carries_the_goal_s_evidence(track, saved):
-    mark = compose._evidence_mark(track.composition.prescription)
+    mark = goals.evidence_note(track.composition.prescription)
     assert mark is not None
     strength = mark.partition(":")[0]
     assert strength in (saved / "report.html").read_text()
-    assert compose._evidence_mark(Prescription(duration_s=20)) is None
+    assert goals.evidence_note(Prescription(duration_s=20)) is None
 
 
 def test_a_track_of_a_listener_says_so_on_its_pages(track, tmp_path):
@@ -185,7 +185,7 @@ def test_a_track_of_a_listener_says_so_on_its_pages(track, tmp_path):
 def test_a_goal_of_one_s_own_is_kept_and_claims_nothing():
     own = Prescription.from_dict({"duration_s": 20, "goal": "ward_seven"})
     assert own.label.startswith("ward_seven-")
-    assert compose._evidence_mark(own) is None
+    assert goals.evidence_note(own) is None
     assert "or a name of your own" in vocabulary()
 
 

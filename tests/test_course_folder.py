@@ -108,7 +108,7 @@ def test_manifests_and_names_have_the_pseudonym_only(made):
         assert "91" not in path.name.replace(folder.name, "")
     for path in folder.glob("*/manifest.json"):
         manifest = json.loads(path.read_text())
-        assert manifest.pop("listener") == {"id": "P07", "override": None}
+        assert manifest.pop("listener") == {"id": "P07", "override": False}
         assert manifest.pop("course")["name"] == "one_week"
         assert not {"heart_rate", "likes", "screening", "anchor"} & set(manifest)
 

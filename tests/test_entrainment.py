@@ -72,6 +72,15 @@ def test_changes_by_hand():
     assert TempoChange(0.0, 0.25).place == "just noticeable"
 
 
+@pytest.mark.parametrize("strategy", ["iso", "direct"])
+def test_a_tempo_that_turns_back_has_no_strategy(strategy):
+    """A strategy has a start and a target only: the valley between them would be lost."""
+    valley = [[0, 80], [0.5, 60], [1, 76]]
+    with pytest.raises(ValueError, match=rf"strategy '{strategy}' goes straight .* turns back"):
+        asking(duration_s=300, tempo=valley, strategy=strategy)
+    assert asking(duration_s=300, tempo=valley).tempo_curve(0.5) == 60
+
+
 def test_the_usual_iso_shape_is_that_of_the_goals():
     assert entrainment.SHAPES[0] == (library().iso.matched, library().iso.glide)
 

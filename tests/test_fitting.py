@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sonicrx_ml import screening
 from sonicrx_ml.curve import Curve
-from sonicrx_ml.fitting import prescribe_for, screened
+from sonicrx_ml.fitting import prescribe_for, refuse_given, screened
 from sonicrx_ml.goals import goal_names, library, prescribe
 from sonicrx_ml.listener import Listener
 from sonicrx_ml.motifs import composed
@@ -265,14 +265,11 @@ def test_every_change_has_its_reason_and_its_mark():
         assert moved == {change.control for change in found.changes}
 
 
-def test_the_record_has_the_pseudonym_and_the_override_only():
+def test_the_record_has_the_pseudonym_and_that_there_was_an_override_only():
     who = person("mania", heart_rate=91, dislikes=("harp",), anchor=MOTIF)
     found = prescribe_for(who, "anxiety", override="Dr B: present throughout")
-    assert json.loads(json.dumps(found.record())) == {
-        "id": "P07",
-        "override": {"who": "Dr B", "why": "present throughout"},
-    }
-    assert prescribe_for(person(), "anxiety").record() == {"id": "P07", "override": None}
+    assert json.loads(json.dumps(found.record())) == {"id": "P07", "override": True}
+    assert prescribe_for(person(), "anxiety").record() == {"id": "P07", "override": False}
 
 
 def test_a_louder_master_does_not_get_round_the_cap():
@@ -311,6 +308,33 @@ def test_a_name_of_an_anchor_is_not_passed_over():
 
 
 # ---------------------------------------------------------------- any prescription
+
+
+def test_the_anchor_returns_in_any_prescription_that_has_none():
+    who, asked, other = person(anchor=MOTIF), prescribe("anxiety", 300), composed(8)
+    found = screened(who, asked, anchored=True)
+    assert found.prescription == replace(asked, anchor=MOTIF)
+    assert [change.control for change in found.changes] == ["anchor"]
+    assert screened(who, asked).prescription.anchor is None
+    own = screened(who, replace(asked, anchor=other), anchored=True)
+    assert own.prescription.anchor == other
+
+
+@pytest.mark.parametrize(
+    ("who", "program", "said"),
+    [
+        ({"dislikes": ("harp",)}, 46, "harp, which is disliked"),
+        ({"trigger_sounds": ("bells",)}, 9, "glockenspiel, which is a trigger sound"),
+        ({"trigger_sounds": ("bells",)}, 14, "bells, which must not sound"),  # tubular bells
+    ],
+)
+def test_given_music_with_what_must_not_sound_is_refused(who, program, said):
+    with pytest.raises(ValueError, match=f"the given music plays {said} for listener P07; legal"):
+        refuse_given(person(**who), "grief", [0, program])
+
+
+def test_given_music_with_anything_else_is_not_refused():
+    refuse_given(person(dislikes=("cello",)), "grief", [0, 41, 46, 128])
 
 
 def test_any_prescription_is_held_to_the_screen():

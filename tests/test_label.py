@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import shlex
 from dataclasses import replace
 from html import unescape
 
@@ -315,3 +316,13 @@ def test_the_fullest_label_fits_on_one_page(goal, paper):
     page = fullest(goal)
     assert "stays with them, stays" in page
     assert 200 < height(page, width) <= tall
+
+
+def test_the_command_for_a_listener_passes_the_screen_again():
+    """Quoted as a shell and Hydra read it; without an anchor the track is not given one."""
+    plan = person("anxiety")
+    found = label.command(plan.prescription, MANIFEST, plan)
+    words = shlex.split(found)
+    assert words[:3] == ["python", "scripts/sample.py", "prescription=prescription.json"]
+    assert words[-3:] == ["listener=P07.json", "anchor=none", 'override="…"']
+    assert "listener=" not in label.command(plan.prescription, MANIFEST)
