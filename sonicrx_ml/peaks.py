@@ -75,4 +75,6 @@ def peaks_between(rows: Samples, blocks: NDArray[np.integer], factor: int) -> Fl
 def _interpolator(factor: int) -> Floats:
     """Windowed-sinc low-pass at the old Nyquist frequency; every `factor`-th tap but one is 0."""
     taps = 2 * PEAK_REACH * factor + 1
+    if factor == 1:  # at `PEAK_RATE` there is nothing to interpolate
+        return (np.arange(taps) == PEAK_REACH).astype(float)
     return factor * signal.firwin(taps, 1.0 / factor, window=("kaiser", 5.0), scale=False)

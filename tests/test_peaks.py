@@ -32,6 +32,13 @@ def test_true_peak_tech_3341_cases_20_to_23(offset):
     assert -0.4 <= measured <= 0.2
 
 
+@pytest.mark.parametrize("rate", [8_000, 192_000, 384_000])
+def test_true_peak_at_the_ends_of_the_legal_rates(rate):
+    """A sine of half of full scale has a peak of -6.02 dBTP."""
+    sine = 0.5 * np.sin(2 * np.pi * 997 / rate * np.arange(rate))
+    assert peaks.true_peak(sine, rate) == pytest.approx(20 * np.log10(0.5), abs=0.1)
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), crest=st.floats(1.0, 6.0))
 def test_true_peak_that_skips_blocks_equals_oversampling_everything(seed, crest):
