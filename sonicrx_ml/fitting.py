@@ -116,11 +116,11 @@ def screened(
 ) -> ListeningPlan:
     """Any prescription for a goal, held to what is safe for a listener; its pace is left alone.
 
-    anchored : the listener's anchor returns where the prescription has none.
-
     For what was not made by `prescribe_for`: a suggestion, a file. What must not sound leaves, no
     level is above what is safe, and a mode that is only the preset's is left open where valence
     must not be forced. Raises as `prescribe_for` does, and for a prescription without a known goal.
+
+    anchored : the listener's anchor returns where the prescription has none.
     """
     goal = prescription.goal or "none"
     allowed = permit(listener.screening, goal, listener.id, override)

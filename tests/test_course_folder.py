@@ -98,6 +98,7 @@ def test_the_calendar_of_nothing_made_yet(short):
     page = course_page.page(short, {}, None)
     assert page.count("not made yet") == 2
     assert "weekly limit" in page
+    assert "[X: expert opinion] (goal grief)" in page
     assert "<b>not measured yet</b>" in page
 
 
