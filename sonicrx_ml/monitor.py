@@ -28,6 +28,7 @@ from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.recipe import TrainConfig
 from sonicrx_ml.training import METRIC, Training
 
+SHOWN = ("train/loss", "train/mfu", "train/tokens_per_s", "valid/loss", METRIC)
 SAMPLE = Prescription(
     duration_s=20,
     tempo=Curve.of(72),
@@ -68,11 +69,26 @@ def callbacks(cfg: TrainConfig) -> list[L.Callback]:
 
 
 class Bar(RichProgressBar):
-    """A live bar over the steps of the whole run, for a terminal."""
+    """A live bar over the steps of the whole run, for a terminal.
+
+    Its figures are read every `every` steps: each reading waits for the device.
+    """
+
+    def __init__(self, every: int) -> None:
+        super().__init__(every)
+        self.figures: dict[str, int | str | float | dict[str, float]] = {}
 
     @property
     def total_train_batches(self) -> int:
         return self.trainer.max_steps * self.trainer.accumulate_grad_batches
+
+    def get_metrics(
+        self, trainer: L.Trainer, pl_module: L.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        if trainer.global_step % self.refresh_rate == 0:
+            metrics = trainer.callback_metrics
+            self.figures = {name: float(metrics[name]) for name in SHOWN if name in metrics}
+        return self.figures
 
 
 class Lines(L.Callback):
@@ -83,7 +99,7 @@ class Lines(L.Callback):
             figures = {
                 name: float(value)
                 for name, value in sorted(trainer.callback_metrics.items())
-                if name in ("train/loss", "train/mfu", "train/tokens_per_s", "valid/loss", METRIC)
+                if name in SHOWN
             }
             text = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
             print(f"step {trainer.global_step}/{trainer.max_steps}  {text}", flush=True)

@@ -95,9 +95,10 @@ class Training(L.LightningModule):
         total, tokens = self.nats(batch)
         loss = total / tokens
         self._tokens = self._tokens.to(tokens.device) + tokens  # read later: nothing waits for it
-        self.log("train/loss", loss.detach(), prog_bar=True)
+        self.log("train/loss", loss.detach())
         self.log("train/nats_per_note", total.detach() / batch.notes)
-        # As tensors of the CPU: a number would be copied to the device, which waits for it.
+        # As tensors of the CPU: a number would be copied to the device, which waits for it. Nothing
+        # is logged with `prog_bar`: Lightning reads that back at every step (see `monitor.Bar`).
         self.log("step", torch.tensor(float(self.global_step)))  # what the loggers count by
         self.log("train/lr", torch.tensor(self.trainer.optimizers[0].param_groups[0]["lr"]))
         return loss
@@ -106,7 +107,7 @@ class Training(L.LightningModule):
         if time.monotonic() - self._clock > CLOCK_S:
             tokens, seconds = self._read_clock()
             flops = tokens * token_flops(self.composer)
-            self.log("train/tokens_per_s", tokens / seconds, prog_bar=True)
+            self.log("train/tokens_per_s", tokens / seconds)
             self.log("train/gflops", flops / seconds / 1e9)
             self.log("train/mfu", flops / seconds / (self.peak * self.trainer.world_size))
 
@@ -123,8 +124,8 @@ class Training(L.LightningModule):
         assert isinstance(gathered, Tensor)
         totals = gathered.reshape(-1, 3).sum(dim=0)
         self.log("step", float(self.global_step))
-        self.log("valid/loss", totals[0] / totals[1], prog_bar=True)
-        self.log(METRIC, totals[0] / totals[2], prog_bar=True)
+        self.log("valid/loss", totals[0] / totals[1])
+        self.log(METRIC, totals[0] / totals[2])
         self.seen[METRIC] = float(totals[0] / totals[2])
         self._start_clock()
 
