@@ -89,14 +89,14 @@ def played(ids: Ids, laid: BarPlan, vocabulary: Vocabulary) -> bytes:
 
 def nats(bundle: Bundle, plans: Sequence[BarPlan], pieces: Sequence[Ids]) -> list[Floats]:
     """Nats of each token, by the plain conditional model."""
-    injected = bundle.decoder.inject(sampling._conditions(bundle, plans))
-    cache = bundle.decoder.new_cache(len(plans))
+    injected = bundle.decoder().inject(sampling._conditions(bundle, plans))
+    cache = bundle.decoder().new_cache(len(plans))
     kind, rows = bundle.vocabulary.kind, np.arange(len(plans))
     ids, bar = np.full(len(plans), bundle.vocabulary.bos), np.full(len(plans), -1)
     found: list[list[float]] = [[] for _ in plans]
     for step in range(max(map(len, pieces))):
         live = np.array([step < len(piece) for piece in pieces])
-        logits = bundle.decoder.step(ids, injected[:, rows, bar.clip(0)], cache, live)
+        logits = bundle.decoder().step(ids, injected[:, rows, bar.clip(0)], cache, live)
         then = np.array([int(piece[min(step, len(piece) - 1)]) for piece in pieces])
         top = logits.max(axis=1)
         total = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))

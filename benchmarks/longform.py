@@ -69,7 +69,7 @@ def composed(minutes: float, takes: int) -> Path:
 
 def run_compose(minutes: float, takes: int) -> None:
     bundle = checkpoint.load(HERE.parent / "checkpoints/small")
-    bundle.decoder.new_cache(1)
+    bundle.decoder(SamplingConfig().memory).new_cache(1)
     before = time.process_time()
     (made,) = compose.compose([asked_for(minutes)], bundle, SamplingConfig(best_of=takes))
     seconds = time.process_time() - before

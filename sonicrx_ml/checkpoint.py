@@ -19,7 +19,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -72,11 +72,21 @@ class Bundle:
         composer.load_state_dict({n: torch.from_numpy(w.copy()) for n, w in self.weights.items()})
         return composer.eval()
 
+    def decoder(self, memory: int | None = None) -> Decoder:
+        """The network for sampling, on all of the process's cores or $OMP_NUM_THREADS.
+
+        memory : the latest tokens that it attends to; at most, and by default, its context.
+        """
+        context = min(memory or self.size.context, self.size.context)
+        if context not in self._decoders:
+            threads = int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+            size, told = replace(self.size, context=context), condition_sizes(self.bins)
+            self._decoders[context] = Decoder(size, self.weights, told, threads)
+        return self._decoders[context]
+
     @cached_property
-    def decoder(self) -> Decoder:
-        """The network for sampling, on all of the process's cores or $OMP_NUM_THREADS."""
-        threads = int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
-        return Decoder(self.size, self.weights, condition_sizes(self.bins), threads)
+    def _decoders(self) -> dict[int, Decoder]:
+        return {}
 
 
 def _weights(composer: Composer, kind: type[np.floating]) -> dict[str, NDArray[Any]]:

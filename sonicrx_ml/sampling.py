@@ -58,6 +58,9 @@ class SamplingConfig:
     """With the rules, keep density, polyphony and register near what is asked (see `pacing`)."""
     best_of: int = 1
     """Takes of each phrase; the one that the judge finds nearest on its notes goes on."""
+    memory: int = 512
+    """Latest tokens that the composer attends to, at most its context. More cost time in proportion,
+    and are worth little: docs/log.md."""
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -65,6 +68,7 @@ class SamplingConfig:
             ("top_p", 0.01, 1.0),
             ("guidance", 0.0, 10.0),
             ("best_of", 1, 1000),
+            ("memory", 64, 65_536),
         ):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} {getattr(self, name)}; legal are {low} to {high}")
@@ -170,12 +174,13 @@ class _Takes:
         self.plans = plans
         self.rules, self.wishes = bounds(laid, self.vocabulary, config)
         self.state = rules.State(len(laid), self.vocabulary)
-        self.network = _Network(bundle.decoder, _conditions(bundle, laid), config.guidance)
+        decoder = bundle.decoder(config.memory)
+        self.network = _Network(decoder, _conditions(bundle, laid), config.guidance)
         self.rngs = [np.random.default_rng((seed, take) if take else seed)
                      for seed in seeds for take in range(self.count)]  # fmt: skip
         self.limit = np.array([len(plan) + OVERRUN_BARS for plan in laid])
         held = rules.TOKENS_PER_BAR + OVERRUN_TOKENS
-        self.bar_limit = held if config.masked else bundle.decoder.config.context
+        self.bar_limit = held if config.masked else decoder.config.context
         """Tokens of a bar beyond which a stream has lost all sense of bars, and is cut."""
         self.goal = np.full(len(laid), PHRASE)
         """Bar at whose bar line each stream waits."""

@@ -173,7 +173,7 @@ def test_given_bars_are_heard_as_the_model_hears_them(bundle, guidance):
     takes = sampling._Takes(bundle, [laid], [3], config)
     takes.hear(0, heard)
     both = np.stack([conditions, sampling._of_twin(conditions)][: takes.network.copies])
-    takes.network.injected_LBKD = bundle.decoder.inject(both)  # its last bar goes on
+    takes.network.injected_LBKD = bundle.decoder().inject(both)  # its last bar goes on
     logits = takes.network.step(takes.ids, np.array([2]), np.array([True]))
     inputs = np.insert(head, 0, VOCABULARY.bos)[None].astype(np.int64)
     assert inputs.shape[1] <= bundle.size.context
