@@ -22,7 +22,7 @@ from sonicrx_ml.heard import Heard
 from sonicrx_ml.notes import DRUMS, Bars, Floats, Notes, TempoMap
 from sonicrx_ml.plan import BarPlan
 from sonicrx_ml.prescription import Prescription
-from sonicrx_ml.tempo import tempo_of
+from sonicrx_ml.tempo import SEARCH, beat_ratio, tempo_of
 from sonicrx_ml.verdicts import phrase_means
 
 Sound: TypeAlias = tuple[NDArray[np.floating], int]
@@ -221,14 +221,18 @@ class Case:
 
     @functools.cached_property
     def sound_tempo(self) -> Floats:
-        """Felt tempo of each asked bar, heard within 8 % of the asked one; NaN where none is."""
+        """Felt tempo of each asked bar; NaN where none is heard."""
         heard = self.heard
         window = min(TEMPO_WINDOW_S, heard.music.shape[-1] / heard.rate - 0.5)
         if window < TEMPO_WINDOW_S / 2:
             return np.full(len(self.plan), np.nan)
         centres = (self.plan.seconds[:-1] + self.plan.seconds[1:]) / 2
-        quarters = self.plan.bpm * self.plan.bars.meters[0].felt_beat
-        expected = acoustics.Curve(centres, quarters, "BPM")
+        felt = self.plan.bars.meters[0].felt_beat
+        asked = acoustics.Curve(centres, self.plan.bpm, "BPM")
+        overall = beat_ratio(heard.onsets, asked, felt, window)
+        if not abs(overall - 1.0) < SEARCH:
+            return self.plan.bpm * overall
+        expected = acoustics.Curve(centres, self.plan.bpm * felt, "BPM")
         found = tempo_of(heard.onsets, expected, window_s=window)
         ratio = found.values / expected.at(found.times)
         return self.plan.bpm * ratio[_nearest(found.times, centres)]

@@ -31,7 +31,9 @@ TEMPO_EDGES = FIXED_EDGES["tempo"]  # BPM, the bins of Text2midi
 #: Attributes that have a value in every bar.
 CURVES = ("tempo", "energy", "density", "polyphony", "register", "articulation", "chromaticism")
 #: Attributes that move a whole piece.
-KNOBS = ("tempo", "mode", "energy", "density", "polyphony", "register", "articulation")
+KNOBS = (
+    "tempo", "mode", "energy", "density", "polyphony", "register", "articulation", "chromaticism",
+)  # fmt: skip
 #: Energy of what the network alone chose: see `effects`.
 AS_COMPOSED, COMPOSED_BPM = "energy as composed", 80.0
 
@@ -61,7 +63,8 @@ def figures(judged: Sequence[Judged]) -> dict[str, Estimate]:
             measure = partial(_same_bin, where=where, reach=reach)
             found[name + place] = _over_tracks(judged, measure)
     found |= {
-        "tempo error, BPM": _over_tracks(judged, _tempo_error),
+        "tempo error, BPM": _over_tracks(judged, partial(_tempo_error, where="notes")),
+        "tempo error, BPM (sound)": _over_tracks(judged, partial(_tempo_error, where="sound")),
         "key and mode (CK)": _over_tracks(judged, partial(_agreement, attribute="key and mode")),
         "key or relative (CKD)": _over_tracks(
             judged, partial(_agreement, attribute="key or relative")
@@ -194,12 +197,12 @@ def _same_bin(report: Report, where: Where, reach: int) -> float | None:
     return float(abs(asked - realised) <= reach)
 
 
-def _tempo_error(report: Report) -> float | None:
-    """Mean over bars of how far the tempo is off, BPM; None where it is not asked, or failed."""
-    if _asked(report, "tempo") is None or report.failure:
+def _tempo_error(report: Report, where: Where) -> float | None:
+    """Mean over the bars that tell of how far the tempo is off, BPM; None where none does."""
+    if _asked(report, "tempo", where) is None or report.failure:
         return None
-    asked, realised = _bars(report, "tempo")
-    return float(np.mean(np.abs(asked - realised)))
+    off = np.abs(np.subtract(*_bars(report, "tempo", where)))
+    return float(np.nanmean(off)) if np.isfinite(off).any() else None
 
 
 def _duration_error(report: Report) -> float | None:
@@ -215,9 +218,9 @@ def _within(report: Report, attribute: str) -> float | None:
     return curve.rho or 0.0
 
 
-def _bars(report: Report, attribute: str) -> Floats:
-    """(2, bars): asked and realised, NaN where there is none; no bars where there are no notes."""
-    curve = report.curve(attribute)
+def _bars(report: Report, attribute: str, where: Where = "notes") -> Floats:
+    """(2, bars): asked and realised, NaN where there is none; no bars where none were measured."""
+    curve = report.curve(attribute, where)
     values = ((), ()) if curve is None else (curve.asked, curve.realised)
     return np.array(values, dtype=float)
 

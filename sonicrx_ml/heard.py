@@ -2,7 +2,7 @@
 
 Level, peak and silence are those of the whole file. What the music sounds like is measured on the
 music, without the final silence that was asked for: on all of it, or where that would take long on
-evenly spread excerpts, as `loudness_extent` and `SENSATION_EXTENT` say. Sone, acum, asper, vacil
+evenly spread excerpts, as `loudness_extent` and `sensation_extent` say. Sone, acum, asper, vacil
 and dBA hang on the playback level.
 
 A measurement that cannot be made (no note attacks, too short to breathe) raises `ValueError`.
@@ -23,7 +23,6 @@ from sonicrx_ml.keys import Key
 
 LONGEST_S = 300.0  # of music whose loudness over time is measured throughout
 PART_S, PARTS = 20.0, 12  # of longer music: 240 s in all
-SENSATION_EXTENT = f"{roughness.EXCERPTS} x {roughness.EXCERPT_S:g} s"
 
 
 @dataclass(frozen=True)
@@ -152,6 +151,13 @@ class Heard:
     @property
     def loudness_extent(self) -> str:
         return "whole" if self.music_is_short else f"{PARTS} x {PART_S:g} s"
+
+    @property
+    def sensation_extent(self) -> str:
+        """How much of the music roughness and fluctuation strength are measured on."""
+        count, part = roughness.EXCERPTS, roughness.EXCERPT_S
+        short = self.music.shape[-1] <= count * round(part * self.rate)
+        return "whole" if short else f"{count} x {part:g} s"
 
     @functools.cached_property
     def roughness(self) -> Curve:

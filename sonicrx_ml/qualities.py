@@ -18,7 +18,7 @@ import numpy as np
 
 from sonicrx_ml import emotion, hearing, roughness
 from sonicrx_ml.case import Case
-from sonicrx_ml.heard import SENSATION_EXTENT, Heard
+from sonicrx_ml.heard import Heard
 from sonicrx_ml.notes import Floats
 from sonicrx_ml.tolerances import Tolerance, Value
 from sonicrx_ml.verdicts import Rule, Section, Where
@@ -71,7 +71,7 @@ def _loudness_extent(case: Case) -> str:
 
 
 def _sensation_extent(case: Case) -> str:
-    return SENSATION_EXTENT
+    return case.heard.sensation_extent
 
 
 def _felt(name: str) -> Tolerance:

@@ -1,12 +1,14 @@
-"""Tempo of a sound: what begins when, and how fast it repeats near an expected tempo.
+"""Tempo of a sound: what begins when, whether it has a beat, which, and how fast it is.
 
-Conventions are those of `acoustics`. There is no standard; the search is our own (`tempo_of` says
-how it works) and is narrow, since beat trackers double slow tempi.
+Conventions are those of `acoustics`. There is no standard; the search is our own, in two steps:
+`beat_ratio` tells which beat is heard, against an expected one, and `tempo_of` follows it closely.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import scipy.fft
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage, signal
 
 from sonicrx_ml.acoustics import FRAMES_AT_ONCE, Curve, Floats, Samples, magnitudes, mono_of
@@ -15,6 +17,15 @@ ONSET_RATE = 100  # Hz, onset strength
 ONSET_LEAST_S = 0.5  # of sound: less holds no curve
 ONSET_BAND = 6_000.0  # Hz: what starts a note is below
 HALVES = (1, 2, 4, 6, 8)  # events per half note that a tempo may show itself by
+
+SEARCH = 0.08  # about the expected tempo, within which it is followed
+RATIOS = np.exp(np.arange(np.log(0.42), np.log(2.4), 0.002))  # of beats to the expected one
+LEVELS = {1.0: (0.5, 1.0, 2.0, 4.0), 1.5: (0.5, 1.0, 1.5, 3.0, 6.0)}
+"""Events per felt beat by which a beat of so many quarters is told from others: of compound meters
+also the quarter, in which they are often heard."""
+GRID = 24  # instants a beat
+BEAT_LEAST = 3.0  # power of a beat, 1 in noise
+RIVAL = 0.7  # of another beat's power, above which the expected one is heard
 
 
 def onset_strength(samples: Samples, rate: int) -> Curve:
@@ -43,12 +54,54 @@ def onset_strength(samples: Samples, rate: int) -> Curve:
     return Curve(times, rise, "")
 
 
+def beat_ratio(
+    onsets: Curve, expected_bpm: float | Curve, felt_beat: float, window_s: float = 16.0
+) -> float:
+    """Beat that is heard all along, over the expected one; NaN where none is.
+
+    onsets : as `onset_strength` gives them; expected_bpm : felt beats per minute; felt_beat :
+        quarters of each, 1 or 1.5.
+    Time is bent by the expected tempo. A beat's power is the mean, over its LEVELS, of the onsets'
+    power spectrum in Hann windows of `window_s`, in which noise has 1. The strongest ratio of .42
+    to 2.4 is heard, and one within `SEARCH` of 1 already with `RIVAL` of its power. Half and double
+    the expected beat are taken for it: sound alone seldom tells which of them a listener taps.
+    With the expected tempo told, 72 of 72 pieces of 55 s (test split, and composed) gave 1; told
+    .67 to 1.5 times of it, .6 % did (55 in simple meters: .4 %).
+    """
+    beats = _bent(onsets, expected_bpm)
+    at = np.arange(beats[0], beats[-1], 1.0 / GRID)
+    strength = np.interp(at, beats, onsets.values)
+    width = min(len(at), round(len(at) * window_s * ONSET_RATE / len(beats)))
+    windows = sliding_window_view(strength, width)[:: max(1, width // 4)]
+    windows = windows * signal.get_window("hann", width)
+    energy = (windows**2).sum(axis=1, keepdims=True)
+    spectra = np.abs(scipy.fft.rfft(windows, 8 * width)) ** 2 / np.maximum(energy, 1e-9)
+    places = scipy.fft.rfftfreq(8 * width, 1.0 / GRID)
+    levels = np.outer(LEVELS[felt_beat], RATIOS)
+    power = np.interp(levels, places, spectra.mean(axis=0)).mean(axis=0)
+    expected = np.abs(RATIOS - 1.0) < SEARCH
+    octaves = np.abs(RATIOS * np.array([[0.5], [1.0], [2.0]]) - 1.0) < SEARCH
+    rivals = np.where(octaves.any(axis=0), 0.0, power)
+    own = np.where(expected, power, 0.0)
+    best = own if own.max() >= RIVAL * rivals.max() else rivals
+    return float(RATIOS[best.argmax()]) if best.max() >= BEAT_LEAST else float("nan")
+
+
+def _bent(onsets: Curve, expected_bpm: float | Curve) -> Floats:
+    """Expected beats at each instant of the onsets."""
+    expected = expected_bpm.at(onsets.times) if isinstance(expected_bpm, Curve) else expected_bpm
+    tempo = np.broadcast_to(np.asarray(expected, dtype=np.float64), onsets.times.shape)
+    if not (tempo > 0).all():
+        raise ValueError(f"expected tempo {tempo.min()} BPM; legal are positive ones")
+    return np.cumsum(tempo / 60.0 * np.gradient(onsets.times))
+
+
 def tempo_near(
     samples: Samples,
     rate: int,
     expected_bpm: float | Curve,
     *,
-    search: float = 0.08,
+    search: float = SEARCH,
     window_s: float = 16.0,
     step_s: float = 4.0,
 ) -> Curve:
@@ -61,7 +114,7 @@ def tempo_of(
     onsets: Curve,
     expected_bpm: float | Curve,
     *,
-    search: float = 0.08,
+    search: float = SEARCH,
     window_s: float = 16.0,
     step_s: float = 4.0,
 ) -> Curve:
@@ -71,7 +124,7 @@ def tempo_of(
     Time is bent by the expected tempo, so that a glide as expected is a steady beat; then the ratio
     within 1 ± `search` is found at which the onsets repeat most strongly, summed over the half note
     and its HALVES. The search is narrow: a drift is found, quite another tempo is not, and may be
-    taken for the expected one. NaN where the strongest ratio is at the edge of the search. Sound
+    taken for the expected one (see `beat_ratio`). NaN where the strongest ratio is at the edge of the search. Sound
     without any beat gives values that scatter over the search, about the expected one. On 14 scores
     (48-90 BPM; piano, guitar, organ, voices; 178 windows; asked 3 % too fast) the median error was
     .02 %, and 96 % of the windows were within 1 %.
@@ -80,11 +133,8 @@ def tempo_of(
     if len(onsets.times) < width:
         seconds = len(onsets.times) / ONSET_RATE
         raise ValueError(f"{seconds:.2f} s of onsets; legal is {window_s} s up")
-    expected = expected_bpm.at(onsets.times) if isinstance(expected_bpm, Curve) else expected_bpm
-    tempo = np.broadcast_to(np.asarray(expected, dtype=np.float64), onsets.times.shape)
-    if not (tempo > 0).all():
-        raise ValueError(f"expected tempo {tempo.min()} BPM; legal are positive ones")
-    beats = np.cumsum(tempo / 60.0 * np.gradient(onsets.times))
+    beats = _bent(onsets, expected_bpm)
+    tempo = 60.0 * np.gradient(beats) / np.gradient(onsets.times)
     ratios = 1.0 + np.linspace(-search, search, 2 * round(search * 1000) + 1)
     hann = signal.get_window("hann", width)
     starts = np.arange(0, len(beats) - width + 1, step)

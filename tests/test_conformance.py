@@ -403,6 +403,24 @@ def test_each_violation_in_sound_flips_its_own_verdict(attribute: str, samples: 
     assert report.score == pytest.approx(1.0 if attribute == "true peak" else 2 / 3)
 
 
+@pytest.mark.parametrize("bpm", [50.0, 56.25, 100.0, 112.5])
+def test_a_sound_in_another_tempo_fails_and_says_which(bpm: float):
+    alone = judge(SHORT, None, (beats(bpm=bpm), RATE))
+    assert failed(alone) == {("tempo", "sound")}
+    heard_bpm = alone.row("tempo", "sound").realised
+    assert min(abs(heard_bpm / bpm - octave) for octave in (0.5, 1.0, 2.0)) < 0.01
+    flag = str(heard(beats(bpm=bpm)).row("tempo", "sound").flag)
+    assert "the notes say 75.0 BPM" in flag
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_has_no_tempo(seed: int):
+    noise = 0.1 * np.random.default_rng(seed).standard_normal((2, 24 * RATE))
+    row = judge(SHORT, None, (noise, RATE)).row("tempo", "sound")
+    assert (row.verdict, row.realised) == ("fail", None)
+    assert row.flag == "not measured: there is nothing to tell it by"
+
+
 def test_the_last_sound_may_ring_on():
     assert failed(heard(np.pad(beats(), ((0, 0), (0, 3 * RATE))))) == set()
 

@@ -25,6 +25,51 @@ def test_tempo_of_a_steady_beat_though_expected_elsewhere(bpm):
         np.testing.assert_allclose(curve.values, bpm, rtol=0.003)
 
 
+@pytest.mark.parametrize("expected", [50.0, 60.0, 84.0, 120.0])
+@pytest.mark.parametrize("times", [0.7, 0.75, 0.8, 0.9, 1.1, 1.25, 4 / 3, 1.5])
+def test_another_beat_is_told_from_the_expected_one(expected, times):
+    sound = clicks(lambda t: np.full_like(t, expected * times / 60), 30, 8_000)
+    ratio = tempo.beat_ratio(tempo.onset_strength(sound, 8_000), expected, 1.0)
+    heard = ratio / times * np.array([0.5, 1.0, 2.0])
+    assert np.abs(heard - 1.0).min() < 0.01
+    assert abs(ratio - 1.0) > tempo.SEARCH
+
+
+@pytest.mark.parametrize("times", [0.5, 1.0, 2.0])
+def test_half_and_double_the_beat_are_taken_for_it(times):
+    sound = clicks(lambda t: np.full_like(t, 66 * times / 60), 30, 8_000)
+    ratio = tempo.beat_ratio(tempo.onset_strength(sound, 8_000), 66.0, 1.0)
+    assert ratio == pytest.approx(1.0, abs=0.005)
+
+
+def test_the_beat_of_a_compound_meter_is_told_by_its_eighths():
+    """Twelve eighths in 4 s, accented in threes: 45 dotted quarters a minute."""
+    sound = clicks(lambda t: np.full_like(t, 3.0), 30, 8_000)
+    beat = np.floor(np.arange(len(sound)) / 8_000 * 3.0)
+    sound *= np.where(beat % 3 == 0, 1.0, 0.2)
+    onsets = tempo.onset_strength(sound, 8_000)
+    assert tempo.beat_ratio(onsets, 60.0, 1.5) == pytest.approx(1.0, abs=0.005)
+    assert tempo.beat_ratio(onsets, 80.0, 1.5) == pytest.approx(1.5, abs=0.01)  # double of it
+
+
+def test_a_glide_is_the_beat_that_was_expected():
+    sound = clicks(lambda t: (84 - 24 * t / 60) / 60, 60, 8_000)
+    onsets = tempo.onset_strength(sound, 8_000)
+    asked = acoustics.Curve(np.array([0.0, 60.0]), np.array([84.0, 60.0]), "BPM")
+    assert tempo.beat_ratio(onsets, asked, 1.0) == pytest.approx(1.0, abs=0.005)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_noise_has_no_beat(seed):
+    noise = np.random.default_rng(seed).standard_normal(30 * 8_000)
+    assert np.isnan(tempo.beat_ratio(tempo.onset_strength(noise, 8_000), 60.0, 1.0))
+
+
+def test_silence_has_no_beat():
+    silence = tempo.onset_strength(np.zeros(20 * 8_000), 8_000)
+    assert np.isnan(tempo.beat_ratio(silence, 60.0, 1.0))
+
+
 def test_tempo_follows_a_glide():
     sound = clicks(lambda t: (84 - 24 * t / 60) / 60, 60, 24_000)
     expected = acoustics.Curve(np.array([0.0, 60.0]), np.array([84.0, 60.0]) * 1.03, "BPM")
