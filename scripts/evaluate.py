@@ -21,6 +21,7 @@ from sonicrx_ml import (
 from sonicrx_ml.baselines import column
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.config import EvaluateConfig, entry
+from sonicrx_ml.dataset import is_prepared
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.results import write
 from sonicrx_ml.suite import Judged
@@ -35,10 +36,16 @@ def main(cfg: EvaluateConfig) -> None:
     out, prepared = Path(cfg.out), Path(cfg.prepared)
     found: dict[str, list[Judged]] = {}
     if cfg.tracks:
-        parts: dict[str, Any] = {"about": {"tracks": cfg.tracks}}
-        listed = Path(cfg.prescriptions) if cfg.prescriptions else None
-        found["tracks"] = tracks.judge_folder(Path(cfg.tracks), listed)
+        asked = Path(cfg.prescriptions) if cfg.prescriptions else None
+        listed = tracks.listed(Path(cfg.tracks), asked)
+        stray = tracks.unclaimed(Path(cfg.tracks), listed)
+        parts: dict[str, Any] = {"about": {"tracks": cfg.tracks, "judged": len(listed)}}
+        parts["about"] |= {"files without a prescription": stray} if stray else {}
+        found["tracks"] = tracks.judge_all(listed, out)
+        if "likeness" in cfg.what and is_prepared(prepared):
+            parts["likeness"] = likeness.by_column(found, prepared, cfg.split, out)
     else:
+        check_prepared(cfg)
         bundle = checkpoint.load(cfg.checkpoint)
         parts = {"about": {"checkpoint": cfg.checkpoint, "sha256": bundle.sha256,
                            "split": cfg.split, "n-gram order": cfg.order}}  # fmt: skip
@@ -53,6 +60,17 @@ def main(cfg: EvaluateConfig) -> None:
     parts |= evaluation.by_column(found)
     print(write(out, parts, found).read_text())
     print(f"page: {evaluation_page.write(out, cfg.players)}")
+
+
+def check_prepared(cfg: EvaluateConfig) -> None:
+    """Raises `ValueError` now where real music is needed and not there."""
+    needed = {"nats", "likeness", "retrieved"} & {*cfg.what, *cfg.baselines}
+    if needed and not is_prepared(Path(cfg.prepared)):
+        raise ValueError(
+            f"prepared={cfg.prepared} is not a prepared folder: scripts/prepare_data.py "
+            f"out={cfg.prepared} makes it one. Without real music: "
+            "'what=[suite]' 'baselines=[free,etudes]'"
+        )
 
 
 def nats(cfg: EvaluateConfig, bundle: Bundle) -> dict[str, Any]:

@@ -87,10 +87,15 @@ def render(
     return Sound(samples, RATE, name, path.name, font_hash(path, path.stat().st_mtime_ns))
 
 
-def check(engine: str = "auto", font: Path | None = None) -> None:
-    """Play a moment of nothing: raises now the `ValueError` or `OSError` that `render` would."""
-    _, play = _player(engine)
-    play([], 1, find_font(font))
+def check(engine: str = "auto", font: Path | None = None) -> tuple[str, str]:
+    """Play a moment of nothing: raises now the `ValueError` or `OSError` that `render` would.
+
+    Returns what its sound depends on: name and version of the engine, and the SoundFont's SHA-256.
+    """
+    name, play = _player(engine)
+    path = find_font(font)
+    play([], 1, path)
+    return name, font_hash(path, path.stat().st_mtime_ns)
 
 
 def _player(engine: str) -> tuple[str, Player]:

@@ -11,6 +11,7 @@ Where a baseline's piece has another meter than was asked, what overhangs a bar 
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -64,7 +65,8 @@ def etude_column() -> Column:
 def retrieved_column(prepared: Path, split: str = "test") -> Column:
     """The real piece nearest to what is asked, of a prepared corpus."""
     shelf = _Shelf(prepared, split)
-    return _laid_column("retrieved", f"{prepared} {split} {len(shelf.rows)}", shelf.nearest)
+    labels = hashlib.sha256((prepared / "labels.parquet").read_bytes()).hexdigest()
+    return _laid_column("retrieved", f"{split} {labels}", shelf.nearest)
 
 
 def _laid_column(

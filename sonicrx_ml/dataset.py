@@ -61,8 +61,12 @@ def load_prepared(folder: Path) -> tuple[Vocabulary, Bins]:
     return Vocabulary.load(folder / "vocabulary.json"), Bins.load(folder / "bins.json")
 
 
+def is_prepared(folder: Path) -> bool:
+    return (folder / "bins.json").is_file()
+
+
 def _check_prepared(folder: Path) -> None:
-    if not (folder / "bins.json").is_file():
+    if not is_prepared(folder):
         raise ValueError(
             f"data.prepared={str(folder)!r} is not a prepared folder; "
             f"scripts/prepare_data.py out={folder} makes it one"

@@ -16,8 +16,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from rich.progress import track
+from scipy.signal import resample_poly
 
 from sonicrx_ml import audio, plots, published, results, tables
 from sonicrx_ml.compose import TAIL_S
@@ -33,13 +36,15 @@ from sonicrx_ml.suite import Judged
 HEADLINE = {
     "conformance": (
         "attributes met (ASA)", "failed", "tempo bin (TB)", "tempo bin or neighbour (TBT)",
-        "tempo error, BPM", "key and mode (CK)", "key or relative (CKD)", "instrument F1",
+        "tempo bin (TB) (sound)", "tempo bin or neighbour (TBT) (sound)", "tempo error, BPM",
+        "tempo error, BPM (sound)", "key and mode (CK)", "key or relative (CKD)", "instrument F1",
         "duration error, s", "energy over bars (rho)", "density over bars (rho)", "density NRMSE",
         "polyphony over bars (rho)", "register over bars (rho)", "articulation over bars (rho)",
         "other knobs moved (mean absolute rho)",
     ),
     "likeness": ("two-sample AUC", "two-sample AUC, lengths aside"),
 }  # fmt: skip
+MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz
 RANKS = ("best", "median", "worst")
 WIDER = """
 body{max-width:78rem}h3{margin:1.6rem 0 .3rem;font-size:1rem}
@@ -104,13 +109,23 @@ def notes_of(judged: Judged) -> Notes | None:
 
 
 def preview(judged: Judged) -> bytes:
-    """The track as a small MP3: mastered as ours are, mono."""
-    prescription = judged.prescription
-    raw = audio.render(judged.midi.read_bytes(), tail_s=TAIL_S)
-    sound, _ = master(raw, target_lufs=prescription.target_lufs, fade_out_s=TAIL_S)
+    """The track as a small mono MP3: the sound that was judged; else its notes, played as ours."""
+    if judged.sound is not None:
+        sound = audio.Sound(*_playable(*audio.load(judged.sound)), "as given", "", "")
+    else:
+        raw = audio.render(judged.midi.read_bytes(), tail_s=TAIL_S)
+        target = judged.prescription.target_lufs
+        sound, _ = master(raw, target_lufs=target, fade_out_s=TAIL_S)
     mono = replace(sound, samples=sound.samples.mean(axis=0, keepdims=True))
     with tempfile.TemporaryDirectory() as folder:
         return audio.save(mono, Path(folder) / "preview.mp3", {}).read_bytes()
+
+
+def _playable(samples: NDArray[np.float32], rate: int) -> tuple[NDArray[np.float32], int]:
+    """As a player would have it: at a rate that MP3 has, what is over full scale clipped."""
+    if rate not in MP3_RATES:
+        samples = resample_poly(samples, MP3_RATES[-1], rate, axis=1)
+    return samples.clip(-1.0, 1.0), rate if rate in MP3_RATES else MP3_RATES[-1]
 
 
 def extremes(judged: Sequence[Judged], players: bool, said: str = "rendering") -> str:
@@ -218,10 +233,11 @@ def _track(rank: str, judged: Judged, players: bool) -> str:
     length = clock(prescription.duration_s)
     about = f"{prescription.goal or 'track'} · {length} · {report.prescription_id}"
     notes = notes_of(judged)
+    heard = notes is not None or (judged.sound and not report.failure)
     curves, *_ = figures(report, notes)
     return (
         f"<h3>{rank.capitalize()} <span class='soft'>{escape(about)}</span></h3>"
-        f"<p>{escape('; '.join(told))}</p>{_player(judged) if players and notes else ''}"
+        f"<p>{escape('; '.join(told))}</p>{_player(judged) if players and heard else ''}"
         f"<div class='scroll'>{curves}</div>"
     )
 

@@ -100,7 +100,7 @@ def yardstick_figures(real: Yardstick) -> dict[str, Any]:
 
 
 def _grid(judged: Judged) -> Gridded | None:
-    if judged.report.failure:
+    if judged.report.failure or not judged.midi.is_file():
         return None
     try:
         return style.standard(read_midi(judged.midi.read_bytes()))

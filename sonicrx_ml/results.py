@@ -3,7 +3,7 @@
     results.json      every figure, by part, with its interval
     results.csv       the same, tidy: part, column, figure, value, low, high, n
     results.md        the same, as tables to read
-    tracks.jsonl.gz   every judged track: column, entry, prescription, report, path of its MIDI
+    tracks.jsonl.gz   every judged track: column, entry, prescription, report, paths of its files
 
 The parts, none of them required, are `about` (any JSON values), `likelihood` (see there), and by
 column `conformance`, `effects` and `failures` (`evaluation.by_column`) and `likeness`. The CSV has
@@ -127,6 +127,7 @@ def _line(column: str, judged: Judged, out: Path) -> str:
         "column": column,
         "entry": judged.entry,
         "midi": os.path.relpath(judged.midi, out),
+        "sound": judged.sound and os.path.relpath(judged.sound, out),
         "prescription": judged.prescription.to_dict(),
         "report": judged.report.to_dict(),
     }
@@ -139,6 +140,7 @@ def _judged(row: Mapping[str, Any], out: Path) -> Judged:
         Prescription.from_dict(row["prescription"]),
         Report.from_dict(row["report"]),
         out / row["midi"],
+        out / row["sound"] if row.get("sound") else None,
     )
 
 

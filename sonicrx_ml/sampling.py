@@ -59,8 +59,8 @@ class SamplingConfig:
     best_of: int = 1
     """Takes of each phrase; the one that the judge finds nearest on its notes goes on."""
     memory: int = 512
-    """Latest tokens that the composer attends to, at most its context. More cost time in proportion,
-    and are worth little: docs/log.md."""
+    """Latest tokens that the composer attends to, at most its context. More cost time in
+    proportion, and are worth little: docs/log.md."""
 
     def __post_init__(self) -> None:
         for name, low, high in (

@@ -55,7 +55,9 @@ class Judged:
     prescription: Prescription
     report: Report
     midi: Path
-    """Its file, which need not be there, or be MIDI, where the report says that it failed."""
+    """Its file, which need not be there where it has a sound, or failed, nor then be MIDI."""
+    sound: Path | None = None
+    """The file of the sound that was judged; None where there is none, or it was not kept."""
 
 
 def composer_column(
@@ -65,8 +67,6 @@ def composer_column(
 
     Raises `ValueError` where there is to be sound and $SONICRX_SOUNDFONT names no SoundFont.
     """
-    if sound:
-        audio.check()
 
     def make(prescriptions: Sequence[Prescription]) -> list[Made]:
         found = compose(prescriptions, bundle, sampling)
@@ -76,7 +76,8 @@ def composer_column(
             ]
         return [(c.midi, judge(c.prescription, c.midi)) for c in found]
 
-    identity = json.dumps([bundle.sha256, asdict(sampling), sound])
+    player = audio.check() if sound else None
+    identity = json.dumps([bundle.sha256, asdict(sampling), player])
     return Column(name, identity, make, sampling.best_of)
 
 

@@ -124,10 +124,10 @@ def tempo_of(
     Time is bent by the expected tempo, so that a glide as expected is a steady beat; then the ratio
     within 1 ± `search` is found at which the onsets repeat most strongly, summed over the half note
     and its HALVES. The search is narrow: a drift is found, quite another tempo is not, and may be
-    taken for the expected one (see `beat_ratio`). NaN where the strongest ratio is at the edge of the search. Sound
-    without any beat gives values that scatter over the search, about the expected one. On 14 scores
-    (48-90 BPM; piano, guitar, organ, voices; 178 windows; asked 3 % too fast) the median error was
-    .02 %, and 96 % of the windows were within 1 %.
+    taken for the expected one (see `beat_ratio`). NaN where the strongest ratio is at the edge of
+    the search. Sound without any beat gives values that scatter over the search, about the
+    expected one. On 14 scores (48-90 BPM; piano, guitar, organ, voices; 178 windows; asked 3 % too
+    fast) the median error was .02 %, and 96 % of the windows were within 1 %.
     """
     width, step = round(window_s * ONSET_RATE), round(step_s * ONSET_RATE)
     if len(onsets.times) < width:

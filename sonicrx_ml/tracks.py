@@ -1,61 +1,122 @@
 """Music from anywhere, to be judged: a folder of MIDI and audio files, and what each was to be.
 
 Either `prescriptions` is a JSON object from names to prescriptions, and the files of a track are
-`NAME.mid` or `NAME.midi` and `NAME.flac`, `.wav`, `.mp3`, `.ogg` or `.opus` (either may be
-missing); or every track is a folder, as `scripts/sample.py` leaves them, with a
-`prescription.json` of its own.
+its name with a suffix of `MIDI` and one of `AUDIO` (either may be missing); or every track is a
+folder, as `scripts/sample.py` leaves them, with a `prescription.json` of its own.
 
-What is missing or cannot be read counts as a failure, and its report says why.
+What is missing or cannot be read counts as a failure, and its report says why. What is judged is
+kept, a line of `out/tracks.jsonl` each, and not judged again while its files, its prescription and
+the judge are the same: so a run that was stopped goes on.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import soundfile
+from rich.progress import track
 
 from sonicrx_ml import audio
 from sonicrx_ml.case import Sound
 from sonicrx_ml.conformance import judge
 from sonicrx_ml.prescription import Prescription
-from sonicrx_ml.suite import Judged
+from sonicrx_ml.suite import Judged, key_of, whole_lines
+from sonicrx_ml.verdicts import Report
 
-MIDI, AUDIO = (".mid", ".midi"), (".flac", ".wav", ".mp3", ".ogg", ".opus")
+MIDI, AUDIO = (".mid", ".midi"), (".flac", ".wav", ".mp3", ".ogg", ".opus", ".aiff", ".aif")
+LEGAL = f"legal are {', '.join(MIDI)} and {', '.join(AUDIO)}"
 
 
-def judge_folder(folder: Path, prescriptions: Path | None = None) -> list[Judged]:
-    """Judge every track, in the order of names.
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A track to judge: its prescription, and what files there are of it."""
 
-    Raises `ValueError` where there is none, or a prescription is illegal, naming it.
+    name: str
+    prescription: Prescription
+    stem: Path
+    """Path of the files without their suffixes."""
+    midi: Path | None
+    audio: Path | None
+    others: tuple[Path, ...]
+    """Files of its name that are neither."""
+
+
+def listed(folder: Path, prescriptions: Path | None = None) -> list[Listed]:
+    """The tracks of a folder, in the order of names.
+
+    Raises `ValueError` where there is none, where none has a file, or where a prescription is
+    illegal, naming it.
     """
-    found = [
-        _judged(entry, stem, prescription)
-        for entry, (stem, prescription) in enumerate(_listed(folder, prescriptions))
-    ]
+    if not folder.is_dir():
+        raise ValueError(f"tracks={folder} is no folder")
+    files = sorted(path for path in folder.glob("**/*") if path.is_file())
+    found = [_with_files(stem, asked, files) for stem, asked in _asked(folder, prescriptions)]
     if not found:
         raise ValueError(
             f"{folder} has no track: give prescriptions=FILE.json, or folders with a "
             "prescription.json each"
         )
+    if not any(one.midi or one.audio for one in found):
+        names = ", ".join(one.name for one in found[:3])
+        raise ValueError(f"{folder} has no file of any track ({names} ...); {LEGAL}")
     return found
 
 
-def _listed(folder: Path, prescriptions: Path | None) -> Iterator[tuple[Path, Prescription]]:
+def unclaimed(folder: Path, tracks: list[Listed]) -> list[str]:
+    """Names of the MIDI and audio files in a folder that belong to no track."""
+    claimed = {path for one in tracks for path in (one.midi, one.audio)}
+    music = (p for p in sorted(folder.glob("*")) if p.suffix.lower() in MIDI + AUDIO)
+    return [path.name for path in music if path not in claimed]
+
+
+def judge_all(tracks: list[Listed], out: Path) -> list[Judged]:
+    """Judge every track, or take from `out` what was judged before."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "tracks.jsonl"
+    done = {row["key"]: row["report"] for row in map(json.loads, whole_lines(path))}
+    found = []
+    with path.open("a") as file:
+        for entry, one in enumerate(track(tracks, "tracks")):
+            key = key_of(_contents(one), one.prescription)
+            if key in done:
+                report = Report.from_dict(done[key])
+            else:
+                report = _report(one)
+                file.write(json.dumps({"key": key, "report": report.to_dict()}) + "\n")
+                file.flush()
+            midi = one.midi or one.stem.with_suffix(".mid")
+            found.append(Judged(entry, one.prescription, report, midi, one.audio))
+    return found
+
+
+def _contents(one: Listed) -> str:
+    """What a report hangs on beside the prescription: names and bytes of the files."""
+    files = [path for path in (one.midi, one.audio) if path]
+    digests = [f"{p.name} {hashlib.sha256(p.read_bytes()).hexdigest()}" for p in files]
+    return json.dumps([*digests, *(path.name for path in one.others)])
+
+
+def _asked(folder: Path, prescriptions: Path | None) -> Iterator[tuple[Path, Prescription]]:
     """Path without suffix of each track's files, and its prescription."""
     if prescriptions is None:
         for path in sorted(folder.glob("*/prescription.json")):
             yield path.with_name("track"), _legal(str(path), json.loads(path.read_text()))
         return
-    listed = json.loads(prescriptions.read_text())
-    if not isinstance(listed, dict):
+    values = json.loads(prescriptions.read_text())
+    if not isinstance(values, dict):
         raise ValueError(f"{prescriptions}: legal is a JSON object from names to prescriptions")
-    for name, values in sorted(listed.items()):
+    names: dict[str, str] = {}
+    for name, asked in sorted(values.items()):
         if Path(name).name != name:
             raise ValueError(f"{prescriptions}: {name!r} is not the name of a file in {folder}")
-        yield folder / name, _legal(f"{prescriptions}: {name}", values)
+        stem = Path(name).stem if Path(name).suffix.lower() in MIDI + AUDIO else name
+        if names.setdefault(stem, name) != name:
+            raise ValueError(f"{prescriptions}: {names[stem]!r} and {name!r} are one track")
+        yield folder / stem, _legal(f"{prescriptions}: {name}", asked)
 
 
 def _legal(name: str, values: object) -> Prescription:
@@ -67,21 +128,28 @@ def _legal(name: str, values: object) -> Prescription:
         raise ValueError(f"{name}: {error}") from error
 
 
-def _judged(entry: int, stem: Path, prescription: Prescription) -> Judged:
-    midi, sound_path = _first(stem, MIDI), _first(stem, AUDIO)
+def _with_files(stem: Path, prescription: Prescription, files: list[Path]) -> Listed:
+    mine = [path for path in files if path.parent == stem.parent and path.stem == stem.name]
+    midi, sound = (
+        next((p for kind in legal for p in mine if p.suffix.lower() == kind), None)
+        for legal in (MIDI, AUDIO)
+    )
+    others = tuple(p for p in mine if p.suffix.lower() not in (*MIDI, *AUDIO, ".json", ".html"))
+    return Listed(stem.name, prescription, stem, midi, sound, others)
+
+
+def _report(one: Listed) -> Report:
+    if one.midi is None and one.audio is None and one.others:
+        strange = ", ".join(path.name for path in one.others)
+        failed = judge(one.prescription, None)
+        return replace(failed, failure=f"{strange}: neither MIDI nor sound that is read; {LEGAL}")
     try:
-        sound = None if sound_path is None else _heard(sound_path)
-        notes = midi.read_bytes() if midi else None
-        report = judge(prescription, notes, sound, psychoacoustics=True)
+        sound = None if one.audio is None else _heard(one.audio)
+        notes = None if one.midi is None else one.midi.read_bytes()
+        return judge(one.prescription, notes, sound, psychoacoustics=True)
     except (soundfile.LibsndfileError, ValueError) as error:
-        failed = judge(prescription, None)
-        report = replace(failed, failure=f"{sound_path and sound_path.name}: {error}")
-    return Judged(entry, prescription, report, midi or stem)
-
-
-def _first(stem: Path, suffixes: tuple[str, ...]) -> Path | None:
-    paths = (stem.with_name(stem.name + suffix) for suffix in suffixes)
-    return next((path for path in paths if path.is_file()), None)
+        failed = judge(one.prescription, None)
+        return replace(failed, failure=f"{one.audio and one.audio.name}: {error}")
 
 
 def _heard(path: Path) -> Sound:
@@ -89,3 +157,6 @@ def _heard(path: Path) -> Sound:
     if len(samples) > 2:
         raise ValueError(f"{len(samples)} channels; legal are 1 and 2")
     return samples, rate
+
+
+__all__ = ["AUDIO", "LEGAL", "MIDI", "Listed", "judge_all", "listed", "unclaimed"]

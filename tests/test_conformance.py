@@ -407,7 +407,7 @@ def test_each_violation_in_sound_flips_its_own_verdict(attribute: str, samples: 
 def test_a_sound_in_another_tempo_fails_and_says_which(bpm: float):
     alone = judge(SHORT, None, (beats(bpm=bpm), RATE))
     assert failed(alone) == {("tempo", "sound")}
-    heard_bpm = alone.row("tempo", "sound").realised
+    heard_bpm = float(str(alone.row("tempo", "sound").realised))
     assert min(abs(heard_bpm / bpm - octave) for octave in (0.5, 1.0, 2.0)) < 0.01
     flag = str(heard(beats(bpm=bpm)).row("tempo", "sound").flag)
     assert "the notes say 75.0 BPM" in flag

@@ -275,7 +275,8 @@ def test_the_script_judges_anyones_tracks(tmp_path, monkeypatch, capsys):
     assert "another system's" in printed
     assert "`raw`" not in printed
     names = {path.name for path in (tmp_path / "judged").iterdir()}
-    assert names == {"results.json", "results.csv", "results.md", "results.html", "tracks.jsonl.gz"}
+    assert names == {"results.json", "results.csv", "results.md", "results.html", "tracks.jsonl",
+                     "tracks.jsonl.gz"}  # fmt: skip
     (one, two) = results.load(tmp_path / "judged").tracks["tracks"]
     assert one.midi.samefile(tmp_path / "made" / "one.mid")
     assert two.report.failure

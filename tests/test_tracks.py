@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from sonicrx_ml import evaluation
+from sonicrx_ml import evaluation, evaluation_page, results, tracks
+from sonicrx_ml.conformance import judge
 from sonicrx_ml.notes import Notes, write_midi
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import Prescription
-from sonicrx_ml.tracks import judge_folder
+from sonicrx_ml.suite import Judged
 
 ASKED = {"duration_s": 12, "tempo": 75, "key": "C", "mode": "major", "instruments": ["piano"]}
 
@@ -34,6 +35,10 @@ def ticks(seconds: float = 12.0, rate: int = 48_000, channels: int = 1) -> np.nd
     time = np.arange(round(seconds * rate)) / rate
     tone = 0.3 * np.sin(2 * np.pi * 440 * time) * np.exp(-6 * (time % 0.8))
     return np.tile(tone[:, None], (1, channels))
+
+
+def judge_folder(folder: Path, asked: Path | None = None, out: Path | None = None) -> list[Judged]:
+    return tracks.judge_all(tracks.listed(folder, asked), out or folder.parent / "judged")
 
 
 @pytest.fixture
@@ -101,4 +106,81 @@ def test_a_folder_of_our_own_tracks(tmp_path):
 def test_bad_lists_are_named(tmp_path, text, message):
     (tmp_path / "asked.json").write_text(text)
     with pytest.raises(ValueError, match=message):
-        judge_folder(tmp_path, tmp_path / "asked.json")
+        tracks.listed(tmp_path, tmp_path / "asked.json")
+
+
+def asked_for(tmp_path: Path, *names: str) -> Path:
+    path = tmp_path / "asked.json"
+    path.write_text(json.dumps(dict.fromkeys(names, ASKED)))
+    return path
+
+
+def test_names_may_have_suffixes_and_suffixes_capitals(tmp_path):
+    made = tmp_path / "made"
+    made.mkdir()
+    for name in ("one.mid", "two.MID", "v1.2.midi"):
+        (made / name).write_bytes(chords())
+    found = judge_folder(made, asked_for(tmp_path, "one.mid", "two", "v1.2"))
+    assert [j.midi.name for j in found] == ["one.mid", "two.MID", "v1.2.midi"]
+    assert [j.report.failure for j in found] == [None] * 3
+
+
+def test_two_names_of_one_track_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"'a' and 'a\.mid' are one track"):
+        tracks.listed(tmp_path, asked_for(tmp_path, "a", "a.mid"))
+
+
+def test_what_is_not_read_is_named_with_what_would_be(tmp_path):
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / "one.mid").write_bytes(chords())
+    (made / "two.m4a").write_bytes(b"....ftypM4A ")
+    _, two = judge_folder(made, asked_for(tmp_path, "one", "two"))
+    assert str(two.report.failure).startswith("two.m4a: neither MIDI nor sound that is read")
+
+
+def test_a_folder_with_no_file_of_any_track_is_refused(tmp_path):
+    (tmp_path / "other.mid").write_bytes(chords())
+    with pytest.raises(ValueError, match="has no file of any track"):
+        tracks.listed(tmp_path, asked_for(tmp_path, "one", "two"))
+
+
+def test_files_of_no_track_are_listed(folder):
+    (folder / "stray.MID").write_bytes(chords())
+    (folder / "readme.txt").write_text("no music")
+    listed = tracks.listed(folder, folder.parent / "asked.json")
+    assert tracks.unclaimed(folder, listed) == ["stray.MID"]
+
+
+def test_what_was_judged_is_judged_again_where_it_changed_alone(folder, monkeypatch):
+    asked = folder.parent / "asked.json"
+    before = judge_folder(folder, asked)
+    (folder / "notes.mid").write_bytes(b"MThd and no more")
+    judged = []
+
+    def counted(*given, **more):
+        judged.append(given)
+        return judge(*given, **more)
+
+    monkeypatch.setattr(tracks, "judge", counted)
+    after = judge_folder(folder, asked)
+    assert len(judged) == 1
+    same = [a.report == b.report for a, b in zip(after, before, strict=True)]
+    assert same == [True, True, True, False, True, True]
+
+
+@pytest.mark.parametrize(("rate", "level"), [(48_000, 1.0), (192_000, 1.0), (22_050, 8.0)])
+def test_the_page_plays_the_sound_that_was_judged(tmp_path, rate, level):
+    made = tmp_path / "made"
+    made.mkdir()
+    soundfile.write(made / "one.wav", level * ticks(rate=rate), rate, subtype="FLOAT")
+    (made / "one.mid").write_bytes(chords())
+    out = tmp_path / "judged"
+    found = {"tracks": judge_folder(made, asked_for(tmp_path, "one"), out)}
+    results.write(out, evaluation.by_column(found), found)
+    (kept,) = results.load(out).tracks["tracks"]
+    (tmp_path / "heard.mp3").write_bytes(evaluation_page.preview(kept))
+    heard, its_rate = soundfile.read(tmp_path / "heard.mp3")
+    spectrum = np.abs(np.fft.rfft(heard))
+    assert np.argmax(spectrum) * its_rate / len(heard) == pytest.approx(440.0, abs=1.0)
+    assert len(heard) / its_rate == pytest.approx(12.0, abs=0.2)
