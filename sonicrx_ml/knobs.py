@@ -10,6 +10,7 @@ and a move of energy itself is one of loudness.
 from __future__ import annotations
 
 import functools
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ class Knob:
     reason: str
     citations: tuple[str, ...]
     strength: str
+    least: float = -math.inf
+    most: float = math.inf
+    """Values between which every move stays, whatever the base."""
 
     def __post_init__(self) -> None:
         if self.by not in NEUTRAL:
@@ -60,8 +64,13 @@ class Knob:
         return amount / (self.high - neutral if amount > 0 else neutral - self.low)
 
     def legal(self, base: Curve, x: float) -> bool:
+        """Whether the control, and the goal, have room for this move; 0 is always legal."""
         control = CONTROLS[self.control]
-        return all(control.low <= value <= control.high for _, value in self.moved(base, x).points)
+        return all(
+            control.low <= after <= control.high
+            and min(self.least, before) <= after <= max(self.most, before)
+            for (_, before), (_, after) in zip(base.points, self.moved(base, x).points, strict=True)
+        )
 
 
 NEUTRAL = {"factor": 1.0, "shift": 0.0}
@@ -103,8 +112,11 @@ def _knob(goal: str, control: str, entry: Mapping[str, Any]) -> Knob:
     if not entry["reason"]:
         raise ValueError(f"{where}: legal is a range with its reason")
     knob = Knob(control=control, **{**entry, "citations": tuple(entry["citations"])})
+    if not all(knob.least <= value <= knob.most for _, value in preset.value.points):
+        raise ValueError(f"{where}: the preset is not within {knob.least:g} to {knob.most:g}")
     if not (knob.legal(preset.value, -1.0) and knob.legal(preset.value, 1.0)):
-        raise ValueError(f"{where} leaves {CONTROLS[control].range}, which is legal")
+        bounds = "" if math.isinf(knob.most) else f" and {knob.least:g} to {knob.most:g}"
+        raise ValueError(f"{where} leaves {CONTROLS[control].range}{bounds}, which is legal")
     return knob
 
 

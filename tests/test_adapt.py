@@ -110,7 +110,8 @@ def test_hand_computed_moves():
         ("[goals.anxiety.tempo]", "[goals.anxiety.key]", "anxiety key: the preset has no such"),
         ('\nby = "factor"', '\nby = "guess"', "tempo by 'guess'; legal are factor, shift"),
         ("low = 0.9", "low = 1.05", "tempo from 1.05 to 1.1; legal is a range around 1"),
-        ("low = 0.9", "low = 0.1", "anxiety tempo leaves 40 to 210, which is legal"),
+        ("low = 0.9", "low = 0.1", "anxiety tempo leaves 40 to 210 and 54 to 100, which"),
+        ("least = 54", "least = 61", "anxiety tempo: the preset is not within 61 to 100"),
         ('strength = "E"', 'strength = "Z"', "anxiety tempo: strength 'Z'; legal are A, B"),
         ('strength = "E"', 'strength = "A"', "anxiety tempo: strength A needs a citation"),
         ("citations = []", 'citations = ["Me 2026"]', "anxiety tempo: cites {'Me 2026'}"),
@@ -192,6 +193,30 @@ def test_a_suggestion_stays_in_its_ranges(heard):
     before, after = BASE.to_dict(), found.proposed.to_dict()
     changed = {name for name in after if after[name] != before[name]}
     assert told <= changed <= told | {"energy"}  # which follows the others
+
+
+@given(
+    st.floats(40, 210),
+    st.sampled_from([-1.0, -0.5, 0.5, 1.0]),
+    st.sampled_from(["focus", "grief", "bonding"]),
+)
+def test_no_move_leaves_the_evidence_of_a_goal(bpm, x, goal):
+    """evidence.md, 2: 90 to 120, 55 to 70 and 100 to 120 BPM."""
+    low, high = {"focus": (90, 120), "grief": (55, 70), "bonding": (100, 120)}[goal]
+    (tempo,) = (knob for knob in knobs(goal) if knob.control == "tempo")
+    base = Curve.of(round(bpm, 2))
+    if tempo.legal(base, x):
+        after = tempo.moved(base, x).points[0][1]
+        assert min(low, bpm) - 0.01 <= after <= max(high, bpm) + 0.01
+
+
+def test_a_focus_at_the_upper_end_is_never_suggested_faster():
+    base = replace(goals.prescribe("focus"), tempo=Curve.of(120))
+    faster = [session(replace(base, tempo=Curve.of(bpm)), fall=f) for bpm, f in
+              ((120, 1), (110, 0), (120, 2), (105, -1))]  # fmt: skip
+    proposed = adapt.suggest("L-1", faster, base).proposed
+    assert proposed.tempo is not None
+    assert max(value for _, value in proposed.tempo.points) <= 120
 
 
 def test_a_base_at_the_end_of_what_is_legal_is_moved_inwards_only():
