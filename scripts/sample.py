@@ -5,6 +5,7 @@ On to a file: `given=theirs.mid duration_s=60` continues it, `given=theirs.mid '
 composes bars anew.
 """
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,14 @@ def make_tracks(cfg: SampleConfig, who: Listener | None) -> None:
                 composition, bundle, cfg.sampling, cfg.engine, font, cfg.psychoacoustics
             )
             track = track.made_for(plan) if plan else track
-            folder = track.save(out / composition.prescription.label)
+            folder = track.save(out / label(composition.prescription, plan))
         print(report.summary(track.report))
         print(f"track: {folder}")
+
+
+def label(prescription: Prescription, plan: ListeningPlan | None) -> str:
+    """Name of a track's folder."""
+    return replace(plan, prescription=prescription).label if plan else prescription.label
 
 
 def takes(
@@ -103,7 +109,7 @@ def compose_on(cfg: SampleConfig, who: Listener | None) -> None:
             made = prompting.filled(source, first, last, asked, bundle, cfg.sampling)
         else:
             made = prompting.continued(source, asked, bundle, cfg.sampling)
-        folder = out / prompted.label(made, source)
+        folder = out / prompted.label(made, source, plan)
         prompted.save(made, source, bundle, cfg.sampling, folder, cfg.engine, font, plan)
         print(prompted.summary(made, source))
         print(f"track: {folder}")

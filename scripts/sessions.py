@@ -15,14 +15,18 @@ from sonicrx_ml import adapt, motifs, plots
 from sonicrx_ml.config import SessionsConfig, entry
 from sonicrx_ml.hearing import ADULT, CHILD
 from sonicrx_ml.journal import Journal
-from sonicrx_ml.outcomes import before_after
+from sonicrx_ml.outcomes import PANELS, before_after
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.session import FIGURES, Session, dose
 from sonicrx_ml.suggestion import decide
 
+BEGIN = ("add", "suggest")  # what may begin a journal
+
 
 @entry("sessions", SessionsConfig)
 def main(cfg: SessionsConfig) -> None:
+    if cfg.do not in BEGIN and not Journal.file(Path(cfg.log), cfg.listener).is_file():
+        raise ValueError(f"{cfg.log} has no journal of {cfg.listener}; do=add begins one")
     journal = Journal(Path(cfg.log), cfg.listener)
     actions: dict[str, Callable[[], object]] = {
         "add": lambda: f"row {journal.append(session(cfg))}",
@@ -47,16 +51,28 @@ def session(cfg: SessionsConfig) -> Session:
     asked = Prescription.from_json(Path(cfg.prescription).read_bytes())
     return Session(
         listener=cfg.listener, prescription=asked, began=began, stopped=cfg.stopped, **figures
-    )
+    ).heard_once()
 
 
 def listing(journal: Journal) -> str:
     rows = [
         f"{e.number}  {e.session.began:%Y-%m-%d %H:%M}  {e.session.prescription.label}  "
         f"{e.session.minutes:g} min, {e.session.level_db_spl:g} dB SPL, {e.session.stopped}"
+        f"{ratings(e.session)}"
         for e in journal.current()
     ]
     return "\n".join(rows) or "no sessions yet"
+
+
+def ratings(session: Session) -> str:
+    """What was rated before and after."""
+    told = ((name, *(getattr(session, f"{name}_{when}") for when in ("before", "after")))
+            for name in PANELS)  # fmt: skip
+    return "".join(
+        f", {PANELS[name]} {before:g} -> {after:g}"
+        for name, before, after in told
+        if before is not None and after is not None
+    )
 
 
 def suggestion(cfg: SessionsConfig, journal: Journal) -> str:

@@ -7,7 +7,7 @@ have no more than `ListeningPlan.record`: the pseudonymous id, and that there wa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,13 +17,15 @@ from sonicrx_ml.curve import Curve, is_number
 from sonicrx_ml.goals import Fit, evidence, prescribe
 from sonicrx_ml.listener import Listener
 from sonicrx_ml.palette import FAMILIES, FAMILY_OF_PROGRAM, PALETTE
-from sonicrx_ml.prescription import OPEN_INSTRUMENTS, REFERENCE_LUFS, Prescription
+from sonicrx_ml.prescription import CONTROLS, OPEN_INSTRUMENTS, REFERENCE_LUFS, Prescription
 from sonicrx_ml.screening import Item, Override, like, permit, screen
 
 STEPS = (5.0, 10.0)  # percent by which the cadence is raised (evidence as for the cadence)
 STEP_AT = (1 / 3, 1 / 3 + 0.001)  # where it is raised: after a third of the music, at once [E]
 ANCHOR_REASON = "the listener's motif returns; experimental: there is no direct trial"
 MOST_PLAYING = 4  # as in the fullest preset [E]
+OWN = "own"  # in the place of breaths a minute: a share of the listener's own rate
+OWN_BREATHS = 0.75  # Leslie et al. 2019
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,11 @@ class ListeningPlan:
     changes: tuple[Change, ...]
     warnings: tuple[str, ...]
     override: Override | None
+
+    @property
+    def label(self) -> str:
+        """A file name: the pseudonym, so that no two listeners share it, the goal and the id."""
+        return f"{self.listener}-{self.prescription.label}"
 
     def record(self) -> dict[str, Any]:
         """Pseudonym, and whether there was an override: who and why may tell of a person."""
@@ -92,16 +99,20 @@ def prescribe_for(
     override : "who: why" of the clinician who lets a goal pass the screen.
     step_percent : raise the beat above the cadence after a third of the music, by 5 to 10 %.
 
-    The listener's anchor returns, unless another `anchor`, or None for none, is given.
+    The listener's anchor returns, unless another `anchor`, or None for none, is given. Of
+    `breaths_per_min="own"` three quarters of the listener's breathing rate become.
     A tempo or mode that was asked for stays; what must not sound does not, and no level is above
     what is safe, whoever asks. Raises `ScreenError` where the screen stands against the goal, and
     `ValueError` where nothing is left that may sound or a value is illegal.
     """
     allowed = permit(listener.screening, goal, listener.id, override)
     own = {} if "anchor" in controls else _own_anchor(listener)
+    breathing = _own_breaths(listener, controls)
+    controls |= {change.control: change.after for change in breathing}
     asked = prescribe(goal, duration_s, **own, **controls)
     fitted = (
         *_returning(own),
+        *breathing,
         *_paced(listener, goal, asked, step_percent, controls.keys()),
     )
     return _safe(listener, asked, allowed, fitted, controls.keys())
@@ -184,6 +195,26 @@ def _own_anchor(listener: Listener) -> dict[str, Motif]:
 
 def _returning(own: dict[str, Motif]) -> tuple[Change, ...]:
     return tuple(Change("anchor", None, motif, ANCHOR_REASON, "E") for motif in own.values())
+
+
+def _own_breaths(listener: Listener, given: Mapping[str, Any]) -> list[Change]:
+    """The breaths to pace where the listener's own rate is to decide."""
+    if given.get("breaths_per_min") != OWN:
+        return []
+    rate, legal = listener.breathing_rate, CONTROLS["breaths_per_min"]
+    if rate is None:
+        raise ValueError(
+            f"breaths_per_min {OWN!r}: no breathing_rate is known of listener {listener.id}; "
+            f"legal is a rate, {legal.range}"
+        )
+    paced = min(max(OWN_BREATHS * rate, legal.low), legal.high)
+    reason = (
+        "three quarters of the listener's own rate: in one experiment loudness that breathed so "
+        "slowed breathing more than at a fixed six a minute"
+    )
+    told = f"{reason} (measured {rate:g})"
+    return [Change("breaths_per_min", None, Curve.of(round(paced, 2)), told, "C",
+                   ("Leslie 2019",), general=reason)]  # fmt: skip
 
 
 def _paced(

@@ -107,10 +107,15 @@ def _engine(path: Path) -> sa.Engine:
 class Journal:
     """The journal of one listener: `<folder>/<listener>.sqlite`, made where it is missing."""
 
+    @staticmethod
+    def file(folder: Path, listener: str) -> Path:
+        """Where the journal of a listener is. Raises `ValueError` for what is no pseudonym."""
+        return folder / f"{pseudonym(listener, 'listener')}.sqlite"
+
     def __init__(self, folder: Path, listener: str) -> None:
-        self.listener = pseudonym(listener, "listener")
+        self.path = self.file(folder, listener)
+        self.listener = listener
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"{listener}.sqlite"
         self._engine = _engine(self.path)
         with self._engine.begin() as connection:
             for table in _METADATA.sorted_tables:

@@ -58,8 +58,10 @@ def callbacks(cfg: TrainConfig) -> list[L.Callback]:
             cfg.folder,
             "last",
             train_time_interval=timedelta(minutes=trainer.checkpoint_minutes),
+            save_on_exception=True,
             enable_version_counter=False,
         ),
+        Interrupted(),
         EarlyStopping(METRIC, patience=trainer.patience),
         Bar(trainer.log_every) if sys.stdout.isatty() else Lines(),
     ]
@@ -89,6 +91,16 @@ class Bar(RichProgressBar):
             metrics = trainer.callback_metrics
             self.figures = {name: float(metrics[name]) for name in SHOWN if name in metrics}
         return self.figures
+
+
+class Interrupted(L.Callback):
+    """Says how to go on with a run that was stopped by hand."""
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+            print(f"stopped at step {trainer.global_step}: resume=last goes on", flush=True)
 
 
 class Lines(L.Callback):

@@ -66,4 +66,4 @@ def _column(sessions: Sequence[Session], name: str) -> Floats:
     return np.array([np.nan if value is None else value for value in values])
 
 
-__all__ = ["before_after"]
+__all__ = ["PANELS", "before_after"]

@@ -69,10 +69,11 @@ def save(
     return folder
 
 
-def label(made: Prompted, source: Source) -> str:
+def label(made: Prompted, source: Source, listening: ListeningPlan | None = None) -> str:
     """A file name: of the bytes that were given, as their own name may be a person's."""
     digest = hashlib.sha256(source.data).hexdigest()[:8]
-    return f"given-{digest}-{made.composition.prescription.label}"
+    whose = f"{listening.listener}-" if listening else ""
+    return f"{whose}given-{digest}-{made.composition.prescription.label}"
 
 
 def _write(

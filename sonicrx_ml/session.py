@@ -48,6 +48,7 @@ FIGURES: dict[str, Range] = {
     "breaths_before": Range(3, 40, "/min", "breathing rate in the recording before"),
     "breaths_after": Range(3, 40, "/min", "and after"),
 }
+ROUNDED_MIN = 0.5  # by which the minutes heard may be rounded up
 REQUIRED = ("minutes", "level_db_spl")
 PAIRS = ("suds", "vas", "stai6", "rmssd", "breaths")
 
@@ -91,6 +92,16 @@ class Session:
             self._check_pair(pair)
         if (self.rmssd_before is None) != (self.rmssd_seconds is None):
             raise ValueError("rmssd_before and rmssd_seconds; legal are both or neither")
+
+    def heard_once(self) -> Session:
+        """The same. Raises `ValueError` where more was heard than the track has."""
+        whole = self.prescription.duration_s / 60
+        if self.minutes > whole + ROUNDED_MIN:
+            raise ValueError(
+                f"minutes {self.minutes:g}; the track has {whole:.3g}: legal are 0 to that, and a "
+                "session for each time that it was heard"
+            )
+        return self
 
     def _check(self, name: str) -> None:
         value, (low, high, unit, _) = getattr(self, name), FIGURES[name]

@@ -17,6 +17,10 @@ from sonicrx_ml.screening import Override
 from sonicrx_ml.session import Decision, Shown
 
 Z95 = 1.96
+FOR_LEARNING = (
+    "This is to learn, not to do better: the sessions speak for no change yet. What to keep for "
+    "now is another question (keep=true)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,9 @@ class Suggestion:
         if not self.moves:
             return [f"{about} Stay with the base: expected {self.expected}."]
         return [
-            f"{about} Moved from the base:",
+            about,
+            *([] if self.gain.value > 0 else [FOR_LEARNING]),
+            "Moved from the base:",
             *(f"- {move.words}" for move in self.moves),
             f"Expected of a session {self.expected}; of the base {self.expected_of_base}.",
             f"Gain over the base {self.gain}; it is better with probability {self.better:.2f}.",

@@ -217,8 +217,17 @@ def peak_flops(model: ModelConfig, device: torch.device, precision: str) -> floa
 
 
 def fit(cfg: TrainConfig, loggers: Sequence[Logger], callbacks: Sequence[L.Callback]) -> L.Trainer:
-    """Train, from the start or from `cfg.resume`, and leave `last.ckpt` in the run's folder."""
+    """Train, from the start or from `cfg.resume`, and leave `last.ckpt` in the run's folder.
+
+    So does a run that is interrupted (`monitor.callbacks`). Raises `ValueError` where another run
+    of that name is in the folder.
+    """
     resume = find_checkpoint(cfg.folder, cfg.resume) if cfg.resume else None
+    if resume is None and (kept := sorted(path.name for path in cfg.folder.glob("*.ckpt"))):
+        raise ValueError(
+            f"{cfg.folder} has a run ({', '.join(kept)}): resume=last goes on with it, another "
+            "name= begins anew"
+        )
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     datasets.disable_progress_bars()
     _keep_memory()

@@ -114,6 +114,30 @@ def test_a_step_needs_a_cadence(goal, known, given, said):
 # ---------------------------------------------------------------- instruments, level
 
 
+@pytest.mark.parametrize(("rate", "paced"), [(16, 12), (8, 6), (4, 3), (40, 20)])
+def test_breathing_is_paced_at_three_quarters_of_the_own_rate(rate, paced):
+    """Leslie et al. 2019, within what can be breathed along with."""
+    found = prescribe_for(person(breathing_rate=rate), "anxiety", 300, breaths_per_min="own")
+    assert found.prescription.breaths_per_min == Curve.of(paced)
+    (change,) = changed(found, "breaths_per_min")
+    assert "Leslie 2019" in change.citations
+    assert f"{rate}" not in str(change.general)
+
+
+def test_an_own_breathing_that_is_not_known_is_refused():
+    said = (
+        "breaths_per_min 'own': no breathing_rate is known of listener P07; legal is a rate, 3 to"
+    )
+    with pytest.raises(ValueError, match=said):
+        prescribe_for(person(), "anxiety", breaths_per_min="own")
+
+
+def test_two_listeners_share_no_file_name():
+    plans = [prescribe_for(replace(person(), id=name), "grief") for name in ("P07", "P08")]
+    assert plans[0].prescription == plans[1].prescription
+    assert plans[0].label == f"P07-{plans[0].prescription.label}" != plans[1].label
+
+
 def test_liked_instruments_lead_and_displace_their_family():
     found = prescribe_for(person(likes=("cello", "flute")), "anxiety")
     assert found.prescription.instruments == ("cello", "flute", "piano", "harp")

@@ -20,6 +20,7 @@ from sonicrx_ml.hearing import CHILD
 from sonicrx_ml.journal import Journal
 from sonicrx_ml.listener import pseudonym
 from sonicrx_ml.outcomes import before_after
+from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.session import FIGURES, Decision, Session, dose
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -116,6 +117,13 @@ def test_a_session_comes_back_as_it_was(journal):
 def test_what_is_illegal_is_refused_with_what_is_legal(changes, said):
     with pytest.raises(ValueError, match=said):
         session(**changes)
+
+
+def test_no_more_is_heard_at_once_than_the_track_has():
+    two_minutes = Prescription(duration_s=120)
+    assert session(prescription=two_minutes, minutes=2.4).heard_once().minutes == 2.4
+    with pytest.raises(ValueError, match=r"minutes 25; the track has 2: legal are 0 to that"):
+        session(prescription=two_minutes, minutes=25).heard_once()
 
 
 def test_the_file_refuses_what_is_out_of_range_too(journal):

@@ -102,7 +102,11 @@ def test_a_bad_prescription_file_is_named(refused, tmp_path, text, said):
         ("sessions.py", "listener=L-1 do=add", "error: do=add needs prescription=, the JSON"),
         ("sessions.py", "listener=L-1 do=withdraw", "error: do=withdraw needs number=, the row"),
         ("sessions.py", "listener=L-1 do=suggest", "error: do=suggest needs profile=, the list"),
-        ("sessions.py", "listener=L-1 do=accept", "error: suggestion 0 was not shown; legal are"),
+        (
+            "sessions.py",
+            "listener=L-1 do=accept",
+            "error: journals has no journal of L-1; do=add begins",
+        ),
         ("sample.py", "course=two_weeks", "error: course 'two_weeks' needs a goal; legal is goal="),
         ("sample.py", "course=a_year goal=grief", "error: course 'a_year'; legal are one_week"),
         ("sample.py", "course=one_week goal=grief n=2", "error: a course has a track a day from"),
@@ -223,6 +227,12 @@ def test_sample_leaves_a_track_and_a_table(run, bundle, tmp_path, monkeypatch, c
     assert printed.count("asked attributes met") == 2
 
 
+def test_a_journal_that_is_not_there_is_not_made_by_reading_it(refused, tmp_path):
+    said = refused("sessions.py", "listener=L-17", "do=list")
+    assert said == "error: journals has no journal of L-17; do=add begins one"
+    assert not (tmp_path / "journals").exists()
+
+
 def test_a_journal_from_the_first_session_to_an_accepted_suggestion(run, tmp_path, capsys):
     def said(*given: str) -> str:
         run("sessions.py", "listener=L-17", *given)
@@ -230,11 +240,10 @@ def test_a_journal_from_the_first_session_to_an_accepted_suggestion(run, tmp_pat
 
     (tmp_path / "heard.json").write_text(prescribe("anxiety").to_json())
     heard = "prescription=heard.json", "minutes=25", "suds_before=7", "suds_after=4"
-    assert said("do=list") == "no sessions yet\n"
     assert said("do=add", *heard, "level_db_spl=55", "began=2026-03-02T21:00+01:00") == "row 1\n"
     assert said("do=correct", "number=1", *heard, "level_db_spl=60") == "row 2\n"
     assert said().startswith("2  20")
-    assert "25 min, 60 dB SPL, finished" in said("do=list")
+    assert "25 min, 60 dB SPL, finished, SUDS 7 -> 4" in said("do=list")
     assert said("do=export") == "journals/L-17.csv\n"
     assert said("do=chart") == "journals/L-17.svg\n"
     who = replace(example(), id="L-17", heart_rate=92, anchor=None)

@@ -90,7 +90,7 @@ class Logbook(widgets.VBox):
             session = Session(
                 listener=self.listener, prescription=self.prescription, began=datetime.now(UTC),
                 stopped=values["stopped"], **figures,
-            )  # fmt: skip
+            ).heard_once()  # fmt: skip
             number = Journal(self.folder, self.listener).append(session)
         except (ValueError, OSError, SQLAlchemyError) as error:
             self.form.errors = {str(error).split(" ", 1)[0]: str(error)}
