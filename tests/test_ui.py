@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import zipfile
 from dataclasses import replace
@@ -693,6 +694,16 @@ def test_a_course_that_cannot_be_is_refused_in_a_sentence(page, name, value, sai
 
 
 # ---------------------------------------------------------------- served
+
+
+def test_a_port_that_is_taken_is_passed_over():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        assert serve.free_port(taken) != taken
+    with pytest.raises(ValueError, match="no port from 70000 on is free; legal are 1 to 65535"):
+        serve.free_port(70_000)
 
 
 def test_it_is_served_to_this_machine_only_with_a_token_and_no_files():

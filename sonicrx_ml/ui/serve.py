@@ -11,11 +11,12 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import socket
 from pathlib import Path
 from typing import Any
 
 NOTEBOOK = Path("notebooks/clinician.ipynb")
-PORT = 8866
+PORT, PORTS = 8866, 50  # where to begin, and how many to try
 IDLE_MINUTES = 120
 CULL_SECONDS = 60  # between looks at who is idle
 SHARE = Path(__file__).parent / "share"
@@ -41,6 +42,7 @@ def settings(
         "Voila": {
             "ip": "127.0.0.1",
             "port": port,
+            "port_retries": 0,  # on another one the printed address would be wrong
             "token": token,
             "open_browser": browser,
             "tornado_settings": {"headers": HEADERS},
@@ -74,7 +76,7 @@ def give_form_token(request: Any, **_: Any) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sonicrx_ml.ui.serve", description=__doc__)
     parser.add_argument("--notebook", type=Path, default=NOTEBOOK)
-    parser.add_argument("--port", type=int, default=PORT)
+    parser.add_argument("--port", type=int, default=PORT, help="or the next one that is free")
     parser.add_argument("--idle-minutes", type=float, default=IDLE_MINUTES,
                         help="after which a kernel that nobody uses ends")  # fmt: skip
     parser.add_argument("--browser", action="store_true", help="open a browser, too")
@@ -85,7 +87,25 @@ def main() -> None:
     os.environ["JUPYTER_PATH"] = os.pathsep.join(
         filter(None, [str(SHARE), os.environ.get("JUPYTER_PATH")])
     )
-    serve(given.notebook, given.port, secrets.token_urlsafe(24), given.idle_minutes, given.browser)
+    try:
+        port = free_port(given.port)
+    except ValueError as error:
+        parser.error(str(error))
+    serve(given.notebook, port, secrets.token_urlsafe(24), given.idle_minutes, given.browser)
+
+
+def free_port(first: int) -> int:
+    """The first port from `first` on that nobody listens on. Raises `ValueError` where none is."""
+    legal = range(max(first, 1), min(first + PORTS, 65_536))
+    for port in legal:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise ValueError(f"no port from {first} on is free; legal are 1 to 65535")
 
 
 def serve(notebook: Path, port: int, token: str, idle_minutes: float, browser: bool) -> None:
