@@ -44,9 +44,11 @@ def main(cfg: EvaluateConfig) -> None:
         found["tracks"] = tracks.judge_all(listed, out)
         if "likeness" in cfg.what and is_prepared(prepared):
             parts["likeness"] = likeness.by_column(found, prepared, cfg.split, out)
+        elif "likeness" in cfg.what:
+            parts["about"] |= {"likeness": f"not measured: {prepared} is not a prepared folder"}
     else:
-        check_prepared(cfg)
         bundle = checkpoint.load(cfg.checkpoint)
+        check_prepared(cfg)
         parts = {"about": {"checkpoint": cfg.checkpoint, "sha256": bundle.sha256,
                            "split": cfg.split, "n-gram order": cfg.order}}  # fmt: skip
         if "nats" in cfg.what:

@@ -5,7 +5,6 @@ On to a file: `given=theirs.mid duration_s=60` continues it, `given=theirs.mid '
 composes bars anew.
 """
 
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from sonicrx_ml import (
 from sonicrx_ml.compose import check, compose, produce
 from sonicrx_ml.config import SampleConfig, entry
 from sonicrx_ml.course import Course
-from sonicrx_ml.fitting import ListeningPlan, refuse_given
+from sonicrx_ml.fitting import ListeningPlan, label, refuse_given
 from sonicrx_ml.listener import Listener
 from sonicrx_ml.prescription import CONTROLS, Prescription
 
@@ -65,11 +64,6 @@ def make_tracks(cfg: SampleConfig, who: Listener | None) -> None:
             folder = track.save(out / label(composition.prescription, plan))
         print(report.summary(track.report))
         print(f"track: {folder}")
-
-
-def label(prescription: Prescription, plan: ListeningPlan | None) -> str:
-    """Name of a track's folder."""
-    return replace(plan, prescription=prescription).label if plan else prescription.label
 
 
 def takes(

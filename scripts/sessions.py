@@ -27,6 +27,8 @@ BEGIN = ("add", "suggest")  # what may begin a journal
 def main(cfg: SessionsConfig) -> None:
     if cfg.do not in BEGIN and not Journal.file(Path(cfg.log), cfg.listener).is_file():
         raise ValueError(f"{cfg.log} has no journal of {cfg.listener}; do=add begins one")
+    if cfg.do == "add":
+        session(cfg)  # what is not legal is refused before a journal is made
     journal = Journal(Path(cfg.log), cfg.listener)
     actions: dict[str, Callable[[], object]] = {
         "add": lambda: f"row {journal.append(session(cfg))}",
@@ -69,7 +71,7 @@ def ratings(session: Session) -> str:
     told = ((name, *(getattr(session, f"{name}_{when}") for when in ("before", "after")))
             for name in PANELS)  # fmt: skip
     return "".join(
-        f", {PANELS[name]} {before:g} -> {after:g}"
+        f", {PANELS[name].partition(',')[0]} {before:g} -> {after:g}"
         for name, before, after in told
         if before is not None and after is not None
     )

@@ -15,11 +15,12 @@ def main(cfg: TrainConfig) -> None:
     from sonicrx_ml.monitor import callbacks, loggers
     from sonicrx_ml.release import release
     from sonicrx_ml.shards import prepare_etudes
-    from sonicrx_ml.training import best_checkpoint, find_checkpoint, fit
+    from sonicrx_ml.training import best_checkpoint, check_folder, find_checkpoint, fit
 
     if cfg.export:
         chosen = find_checkpoint(cfg.folder, cfg.export)
     else:
+        check_folder(cfg)
         if cfg.data.etudes:
             prepare_etudes(Path(cfg.data.prepared), cfg.data.etudes)
         trainer = fit(cfg, loggers(cfg), callbacks(cfg))

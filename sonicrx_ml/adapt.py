@@ -171,7 +171,8 @@ def _choose(
 ) -> Floats:
     """The most promising moves (D,) within reach of what has gone best; fewer where it is equal."""
     known = np.vstack([np.zeros(len(levels)), np.clip(tried, -1, 1)])
-    centre = known[_expect(model, known)[0].argmax()]
+    best = known[_expect(model, known)[0].argmax()]
+    centre = [np.clip(at, x.min(), x.max()) for x, at in zip(levels, best, strict=True)]
     near = [x[np.abs(x - at) <= REACH + 1e-9] for x, at in zip(levels, centre, strict=True)]
     grid = np.array([*itertools.product(*near), np.zeros(len(levels))])
     mean, deviation = _expect(model, grid)

@@ -13,7 +13,7 @@ class ModelConfig:
     layers: int
     heads: int
     context: int
-    """Tokens the model attends to, in training and in the sliding cache of sampling."""
+    """Tokens the model attends to in training, and at most in sampling."""
     dropout: float = 0.0
 
     def __post_init__(self) -> None:

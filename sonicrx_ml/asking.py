@@ -9,7 +9,7 @@ from typing import Any
 
 from sonicrx_ml import course, motifs
 from sonicrx_ml.course import Course
-from sonicrx_ml.fitting import ListeningPlan, prescribe_for, screened
+from sonicrx_ml.fitting import OWN, ListeningPlan, prescribe_for, screened
 from sonicrx_ml.goals import prescribe
 from sonicrx_ml.listener import Listener
 from sonicrx_ml.prescription import Prescription
@@ -50,6 +50,8 @@ def for_listener(
     if start is not None:
         if step_percent is not None:
             raise ValueError("step_percent goes with a goal; legal is to leave out prescription")
+        if given.get("breaths_per_min") == OWN:
+            raise ValueError(f"breaths_per_min={OWN} goes with a goal; legal is a rate")
         anchored = "anchor" not in given
         return screened(who, _with(start, given), override=override, anchored=anchored)
     if "goal" not in given:
@@ -59,6 +61,8 @@ def for_listener(
 
 def for_anyone(given: Mapping[str, Any], start: Prescription | None = None) -> Prescription:
     """What is asked where no listener is known. Raises `ValueError` as `Prescription` does."""
+    if given.get("breaths_per_min") == OWN:
+        raise ValueError(f"breaths_per_min={OWN} is of a person; legal is with listener=FILE")
     if start is not None:
         return _with(start, given)
     return prescribe(**given) if "goal" in given else Prescription.from_dict(given)

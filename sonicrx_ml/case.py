@@ -234,6 +234,8 @@ class Case:
             return self.plan.bpm * overall
         expected = acoustics.Curve(centres, self.plan.bpm * felt, "BPM")
         found = tempo_of(heard.onsets, expected, window_s=window)
+        if not np.isfinite(found.values).any():  # at the very edge of the search
+            return self.plan.bpm * overall
         ratio = found.values / expected.at(found.times)
         return self.plan.bpm * ratio[_nearest(found.times, centres)]
 

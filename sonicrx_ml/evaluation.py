@@ -265,8 +265,14 @@ def level(report: Report, attribute: str, side: Side) -> float:
 
 
 def failures(judged: Sequence[Judged]) -> dict[str, str]:
-    """Why tracks failed, by the name of their file: in a suite, the prescription's id."""
-    return {j.midi.stem: j.report.failure for j in judged if j.report.failure}
+    """Why tracks failed, by folder and name of their files: in a suite, the prescription's id."""
+    names = [j.midi.name.removesuffix(j.midi.suffix) for j in judged]
+    unlike = len(set(names)) == len(names)
+    return {
+        name if unlike else f"{j.midi.parent.name}/{name}": j.report.failure
+        for name, j in zip(names, judged, strict=True)
+        if j.report.failure
+    }
 
 
 __all__ = ["by_column", "effects", "failures", "figures", "level", "spill"]

@@ -108,9 +108,15 @@ def notes_of(judged: Judged) -> Notes | None:
     return read_midi(judged.midi.read_bytes())
 
 
+def has_sound(judged: Judged) -> bool:
+    """Whether the sound that was judged is still where it was."""
+    return judged.sound is not None and judged.sound.is_file()
+
+
 def preview(judged: Judged) -> bytes:
     """The track as a small mono MP3: the sound that was judged; else its notes, played as ours."""
-    if judged.sound is not None:
+    if has_sound(judged):
+        assert judged.sound is not None
         sound = audio.Sound(*_playable(*audio.load(judged.sound)), "as given", "", "")
     else:
         raw = audio.render(judged.midi.read_bytes(), tail_s=TAIL_S)
@@ -233,7 +239,7 @@ def _track(rank: str, judged: Judged, players: bool) -> str:
     length = clock(prescription.duration_s)
     about = f"{prescription.goal or 'track'} · {length} · {report.prescription_id}"
     notes = notes_of(judged)
-    heard = notes is not None or (judged.sound and not report.failure)
+    heard = notes is not None or (has_sound(judged) and not report.failure)
     curves, *_ = figures(report, notes)
     return (
         f"<h3>{rank.capitalize()} <span class='soft'>{escape(about)}</span></h3>"

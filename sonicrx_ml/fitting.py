@@ -57,11 +57,6 @@ class ListeningPlan:
     warnings: tuple[str, ...]
     override: Override | None
 
-    @property
-    def label(self) -> str:
-        """A file name: the pseudonym, so that no two listeners share it, the goal and the id."""
-        return f"{self.listener}-{self.prescription.label}"
-
     def record(self) -> dict[str, Any]:
         """Pseudonym, and whether there was an override: who and why may tell of a person."""
         return {"id": self.listener, "override": self.override is not None}
@@ -74,6 +69,11 @@ class ListeningPlan:
             before, after = shown(change.before), shown(change.after)
             lines.append(f"  {change.control} {before} -> {after}: {change.reason} [{sources}]")
         return "\n".join([*lines, *(f"  ! {warning}" for warning in self.warnings)])
+
+
+def label(prescription: Prescription, plan: ListeningPlan | None) -> str:
+    """A file name: goal and id; before them the pseudonym, so that no two listeners share it."""
+    return f"{plan.listener}-{prescription.label}" if plan else prescription.label
 
 
 def shown(value: Any) -> str:

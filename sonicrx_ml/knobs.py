@@ -38,7 +38,7 @@ class Knob:
     strength: str
     least: float = -math.inf
     most: float = math.inf
-    """Values between which every move stays, whatever the base."""
+    """No move takes a value out of these, nor one of the base's that is out further away."""
 
     def __post_init__(self) -> None:
         if self.by not in NEUTRAL:
@@ -66,7 +66,7 @@ class Knob:
     def legal(self, base: Curve, x: float) -> bool:
         """Whether the control, and the goal, have room for this move; 0 is always legal."""
         control = CONTROLS[self.control]
-        return all(
+        return x == 0 or all(
             control.low <= after <= control.high
             and min(self.least, before) <= after <= max(self.most, before)
             for (_, before), (_, after) in zip(base.points, self.moved(base, x).points, strict=True)
@@ -115,7 +115,8 @@ def _knob(goal: str, control: str, entry: Mapping[str, Any]) -> Knob:
     if not all(knob.least <= value <= knob.most for _, value in preset.value.points):
         raise ValueError(f"{where}: the preset is not within {knob.least:g} to {knob.most:g}")
     if not (knob.legal(preset.value, -1.0) and knob.legal(preset.value, 1.0)):
-        bounds = "" if math.isinf(knob.most) else f" and {knob.least:g} to {knob.most:g}"
+        told = not (math.isinf(knob.least) and math.isinf(knob.most))
+        bounds = f" and {knob.least:g} to {knob.most:g}" if told else ""
         raise ValueError(f"{where} leaves {CONTROLS[control].range}{bounds}, which is legal")
     return knob
 

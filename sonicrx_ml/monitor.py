@@ -58,10 +58,9 @@ def callbacks(cfg: TrainConfig) -> list[L.Callback]:
             cfg.folder,
             "last",
             train_time_interval=timedelta(minutes=trainer.checkpoint_minutes),
-            save_on_exception=True,
             enable_version_counter=False,
         ),
-        Interrupted(),
+        Interrupted(cfg.folder / "last.ckpt"),
         EarlyStopping(METRIC, patience=trainer.patience),
         Bar(trainer.log_every) if sys.stdout.isatty() else Lines(),
     ]
@@ -94,12 +93,18 @@ class Bar(RichProgressBar):
 
 
 class Interrupted(L.Callback):
-    """Says how to go on with a run that was stopped by hand."""
+    """Keeps a run that is stopped by hand, and says how to go on with it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+        if not isinstance(exception, KeyboardInterrupt) or not trainer.global_step:
+            return
+        trainer.save_checkpoint(self.path)
+        if trainer.is_global_zero:
             print(f"stopped at step {trainer.global_step}: resume=last goes on", flush=True)
 
 

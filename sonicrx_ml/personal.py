@@ -21,7 +21,6 @@ REASONS = {
     "tempo": "from the listener's own pace",
     "density": "as many notes a beat as before",
     "energy": "the same loudness and articulation at this pace",
-    "breaths_per_min": "from the listener's own breathing",
     "mode": "valence is never forced",
     "anchor": "the listener's own; experimental, no direct trial",
     "instruments": "without what must not sound; what is liked leads",

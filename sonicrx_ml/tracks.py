@@ -28,6 +28,7 @@ from sonicrx_ml.suite import Judged, key_of, whole_lines
 from sonicrx_ml.verdicts import Report
 
 MIDI, AUDIO = (".mid", ".midi"), (".flac", ".wav", ".mp3", ".ogg", ".opus", ".aiff", ".aif")
+OWN_NAME = "track"  # of the files in the folder of a track of ours
 LEGAL = f"legal are {', '.join(MIDI)} and {', '.join(AUDIO)}"
 
 
@@ -53,24 +54,27 @@ def listed(folder: Path, prescriptions: Path | None = None) -> list[Listed]:
     """
     if not folder.is_dir():
         raise ValueError(f"tracks={folder} is no folder")
-    files = sorted(path for path in folder.glob("**/*") if path.is_file())
-    found = [_with_files(stem, asked, files) for stem, asked in _asked(folder, prescriptions)]
+    files: dict[Path, list[Path]] = {}
+    for path in sorted(folder.glob("*/*" if prescriptions is None else "*")):
+        if path.is_file():
+            files.setdefault(path.with_name(path.stem), []).append(path)
+    asked = _asked(folder, prescriptions)
+    found = [_with_files(stem, wanted, files.get(stem, [])) for stem, wanted in asked]
     if not found:
         raise ValueError(
             f"{folder} has no track: give prescriptions=FILE.json, or folders with a "
             "prescription.json each"
         )
     if not any(one.midi or one.audio for one in found):
-        names = ", ".join(one.name for one in found[:3])
-        raise ValueError(f"{folder} has no file of any track ({names} ...); {LEGAL}")
+        raise ValueError(f"{folder} has no file of any track, {found[0].name} first; {LEGAL}")
     return found
 
 
 def unclaimed(folder: Path, tracks: list[Listed]) -> list[str]:
     """Names of the MIDI and audio files in a folder that belong to no track."""
-    claimed = {path for one in tracks for path in (one.midi, one.audio)}
+    claimed = {one.stem for one in tracks}
     music = (p for p in sorted(folder.glob("*")) if p.suffix.lower() in MIDI + AUDIO)
-    return [path.name for path in music if path not in claimed]
+    return [path.name for path in music if path.with_name(path.stem) not in claimed]
 
 
 def judge_all(tracks: list[Listed], out: Path) -> list[Judged]:
@@ -88,30 +92,31 @@ def judge_all(tracks: list[Listed], out: Path) -> list[Judged]:
                 report = _report(one)
                 file.write(json.dumps({"key": key, "report": report.to_dict()}) + "\n")
                 file.flush()
-            midi = one.midi or one.stem.with_suffix(".mid")
+            midi = one.midi or one.stem.with_name(f"{one.stem.name}.mid")
             found.append(Judged(entry, one.prescription, report, midi, one.audio))
     return found
 
 
 def _contents(one: Listed) -> str:
-    """What a report hangs on beside the prescription: names and bytes of the files."""
+    """What a report hangs on beside the prescription and the judge: this module, and the files."""
     files = [path for path in (one.midi, one.audio) if path]
     digests = [f"{p.name} {hashlib.sha256(p.read_bytes()).hexdigest()}" for p in files]
-    return json.dumps([*digests, *(path.name for path in one.others)])
+    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    return json.dumps([code, *digests, *(path.name for path in one.others)])
 
 
 def _asked(folder: Path, prescriptions: Path | None) -> Iterator[tuple[Path, Prescription]]:
     """Path without suffix of each track's files, and its prescription."""
     if prescriptions is None:
         for path in sorted(folder.glob("*/prescription.json")):
-            yield path.with_name("track"), _legal(str(path), json.loads(path.read_text()))
+            yield path.with_name(OWN_NAME), _legal(str(path), json.loads(path.read_text()))
         return
     values = json.loads(prescriptions.read_text())
     if not isinstance(values, dict):
         raise ValueError(f"{prescriptions}: legal is a JSON object from names to prescriptions")
     names: dict[str, str] = {}
     for name, asked in sorted(values.items()):
-        if Path(name).name != name:
+        if not name or Path(name).name != name:
             raise ValueError(f"{prescriptions}: {name!r} is not the name of a file in {folder}")
         stem = Path(name).stem if Path(name).suffix.lower() in MIDI + AUDIO else name
         if names.setdefault(stem, name) != name:
@@ -128,14 +133,14 @@ def _legal(name: str, values: object) -> Prescription:
         raise ValueError(f"{name}: {error}") from error
 
 
-def _with_files(stem: Path, prescription: Prescription, files: list[Path]) -> Listed:
-    mine = [path for path in files if path.parent == stem.parent and path.stem == stem.name]
+def _with_files(stem: Path, prescription: Prescription, mine: list[Path]) -> Listed:
     midi, sound = (
         next((p for kind in legal for p in mine if p.suffix.lower() == kind), None)
         for legal in (MIDI, AUDIO)
     )
     others = tuple(p for p in mine if p.suffix.lower() not in (*MIDI, *AUDIO, ".json", ".html"))
-    return Listed(stem.name, prescription, stem, midi, sound, others)
+    name = stem.parent.name if stem.name == OWN_NAME else stem.name
+    return Listed(name, prescription, stem, midi, sound, others)
 
 
 def _report(one: Listed) -> Report:
@@ -149,7 +154,7 @@ def _report(one: Listed) -> Report:
         return judge(one.prescription, notes, sound, psychoacoustics=True)
     except (soundfile.LibsndfileError, ValueError) as error:
         failed = judge(one.prescription, None)
-        return replace(failed, failure=f"{one.audio and one.audio.name}: {error}")
+        return replace(failed, failure=f"{one.audio.name if one.audio else one.name}: {error}")
 
 
 def _heard(path: Path) -> Sound:

@@ -223,11 +223,7 @@ def fit(cfg: TrainConfig, loggers: Sequence[Logger], callbacks: Sequence[L.Callb
     of that name is in the folder.
     """
     resume = find_checkpoint(cfg.folder, cfg.resume) if cfg.resume else None
-    if resume is None and (kept := sorted(path.name for path in cfg.folder.glob("*.ckpt"))):
-        raise ValueError(
-            f"{cfg.folder} has a run ({', '.join(kept)}): resume=last goes on with it, another "
-            "name= begins anew"
-        )
+    check_folder(cfg)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     datasets.disable_progress_bars()
     _keep_memory()
@@ -247,6 +243,17 @@ def fit(cfg: TrainConfig, loggers: Sequence[Logger], callbacks: Sequence[L.Callb
         trainer.fit(training, data, ckpt_path=resume, weights_only=True)
     trainer.save_checkpoint(cfg.folder / "last.ckpt")
     return trainer
+
+
+def check_folder(cfg: TrainConfig) -> None:
+    """Raises `ValueError` where training would replace another run's checkpoints."""
+    kept = sorted(path.name for path in cfg.folder.glob("*.ckpt"))
+    resume = find_checkpoint(cfg.folder, cfg.resume) if cfg.resume else None
+    if kept and (resume is None or resume.resolve().parent != cfg.folder.resolve()):
+        raise ValueError(
+            f"{cfg.folder} has a run ({', '.join(kept)}): resume=last goes on with it, another "
+            "name= begins anew"
+        )
 
 
 def _keep_memory() -> None:

@@ -219,6 +219,26 @@ def test_a_focus_at_the_upper_end_is_never_suggested_faster():
     assert max(value for _, value in proposed.tempo.points) <= 120
 
 
+def test_what_was_tried_out_of_range_freezes_nothing():
+    base = replace(goals.prescribe("focus"), tempo=Curve.of(120))
+    fast = replace(base, tempo=Curve.of(136.8))
+    tried = [session(base, fall=0), session(fast, fall=5), session(fast, fall=5),
+             session(replace(fast, density=Curve.of(2.2)), fall=6)]  # fmt: skip
+    found = adapt.suggest("L-1", tried, base)
+    assert found.proposed != base
+    assert found.proposed.tempo is not None
+    assert max(value for _, value in found.proposed.tempo.points) <= 120
+
+
+@pytest.mark.parametrize("bpm", [130.12346, 50.123456])
+def test_the_base_itself_is_always_legal(bpm):
+    (tempo,) = (knob for knob in knobs("focus") if knob.control == "tempo")
+    assert tempo.legal(Curve.of(bpm), 0.0)
+    inwards = -1.0 if bpm > 100 else 1.0
+    assert tempo.legal(Curve.of(bpm), inwards)
+    assert not tempo.legal(Curve.of(bpm), -inwards)
+
+
 def test_a_base_at_the_end_of_what_is_legal_is_moved_inwards_only():
     base = goals.prescribe("anxiety", tempo=40)
     found = adapt.suggest("L-1", [session(base)], base)

@@ -403,12 +403,11 @@ def test_each_violation_in_sound_flips_its_own_verdict(attribute: str, samples: 
     assert report.score == pytest.approx(1.0 if attribute == "true peak" else 2 / 3)
 
 
-@pytest.mark.parametrize("bpm", [50.0, 56.25, 100.0, 112.5])
+@pytest.mark.parametrize("bpm", [55.0, 60.0, 68.8, 69.0, 81.0, 81.3, 94.0, 100.0])
 def test_a_sound_in_another_tempo_fails_and_says_which(bpm: float):
     alone = judge(SHORT, None, (beats(bpm=bpm), RATE))
     assert failed(alone) == {("tempo", "sound")}
-    heard_bpm = float(str(alone.row("tempo", "sound").realised))
-    assert min(abs(heard_bpm / bpm - octave) for octave in (0.5, 1.0, 2.0)) < 0.01
+    assert float(str(alone.row("tempo", "sound").realised)) == pytest.approx(bpm, rel=0.01)
     flag = str(heard(beats(bpm=bpm)).row("tempo", "sound").flag)
     assert "the notes say 75.0 BPM" in flag
 

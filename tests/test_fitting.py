@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sonicrx_ml import screening
 from sonicrx_ml.curve import Curve
-from sonicrx_ml.fitting import prescribe_for, refuse_given, screened
+from sonicrx_ml.fitting import label, prescribe_for, refuse_given, screened
 from sonicrx_ml.goals import goal_names, library, prescribe
 from sonicrx_ml.listener import Listener
 from sonicrx_ml.motifs import composed
@@ -135,7 +135,9 @@ def test_an_own_breathing_that_is_not_known_is_refused():
 def test_two_listeners_share_no_file_name():
     plans = [prescribe_for(replace(person(), id=name), "grief") for name in ("P07", "P08")]
     assert plans[0].prescription == plans[1].prescription
-    assert plans[0].label == f"P07-{plans[0].prescription.label}" != plans[1].label
+    names = [label(plan.prescription, plan) for plan in plans]
+    assert names[0] == f"P07-{plans[0].prescription.label}" != names[1]
+    assert label(plans[0].prescription, None) == plans[0].prescription.label
 
 
 def test_liked_instruments_lead_and_displace_their_family():

@@ -125,6 +125,24 @@ def test_names_may_have_suffixes_and_suffixes_capitals(tmp_path):
     assert [j.report.failure for j in found] == [None] * 3
 
 
+def test_a_name_with_a_dot_is_not_taken_for_another(tmp_path):
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / "v1.mid").write_bytes(chords())
+    soundfile.write(made / "v1.2.wav", ticks(), 48_000)
+    found = judge_folder(made, asked_for(tmp_path, "v1", "v1.2", "v1.3"))
+    assert [j.midi.name for j in found] == ["v1.mid", "v1.2.mid", "v1.3.mid"]
+    assert set(evaluation.failures(found)) == {"v1.3"}
+
+
+def test_failures_of_our_own_folders_are_told_apart(tmp_path):
+    for name in ("one", "two", "three"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "prescription.json").write_text(json.dumps(ASKED))
+    (tmp_path / "one" / "track.mid").write_bytes(chords())
+    assert set(evaluation.failures(judge_folder(tmp_path))) == {"two/track", "three/track"}
+
+
 def test_two_names_of_one_track_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"'a' and 'a\.mid' are one track"):
         tracks.listed(tmp_path, asked_for(tmp_path, "a", "a.mid"))

@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import types
@@ -487,6 +488,57 @@ def test_the_script_trains_exports_and_keeps_its_log_short(prepared, tmp_path):
     again = script(prepared, tmp_path, "export=best")
     assert again.stdout.strip() == f"bundle: {bundle}"
     assert checkpoint.load(bundle).sha256 == before
+
+
+class Stop(L.Callback):
+    """Ends the run as Ctrl-C would, before a batch (counted from 0)."""
+
+    def __init__(self, before):
+        self.before = before
+
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.fit_loop.total_batch_idx + 1 == self.before:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def interruptible():
+    """Lightning has the process ignore Ctrl-C from an interruption on."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+def test_a_run_that_is_stopped_by_hand_goes_on_where_it_was(configure, interruptible, capsys):
+    whole, _ = run(configure("name=whole"))
+    cfg = configure("name=stopped")
+    with pytest.raises(SystemExit):
+        run(cfg, Stop(4), monitor.Interrupted(cfg.folder / "last.ckpt"))
+    assert capsys.readouterr().out == "stopped at step 3: resume=last goes on\n"
+    rest, _ = run(configure("name=stopped", "resume=last"))
+    assert rest.train == pytest.approx(whole.train[3:], abs=1e-6)
+
+
+def test_a_run_that_is_stopped_before_its_first_step_promises_nothing(
+    configure, interruptible, capsys
+):
+    cfg = configure()
+    with pytest.raises(SystemExit):
+        run(cfg, Stop(0), monitor.Interrupted(cfg.folder / "last.ckpt"))
+    assert capsys.readouterr().out == ""
+    assert not (cfg.folder / "last.ckpt").exists()
+
+
+def test_a_run_does_not_replace_another_of_its_name(configure):
+    cfg = configure("name=mine")
+    run(cfg)
+    before = (cfg.folder / "last.ckpt").read_bytes()
+    for resume in ([], [f"resume={configure('name=other').folder / 'last.ckpt'}"]):
+        if resume:
+            run(configure("name=other"))
+        with pytest.raises(ValueError, match=r"mine has a run \(last.ckpt\): resume=last goes on"):
+            run(configure("name=mine", *resume))
+    assert (cfg.folder / "last.ckpt").read_bytes() == before
 
 
 def test_a_csv_log_is_always_kept(configure):

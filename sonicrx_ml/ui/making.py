@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sonicrx_ml.checkpoint import Bundle
 from sonicrx_ml.compose import Composition, check, composing, produce
-from sonicrx_ml.fitting import ListeningPlan
+from sonicrx_ml.fitting import ListeningPlan, label
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.sampling import SamplingConfig
 from sonicrx_ml.ui.jobs import Job
@@ -84,7 +84,7 @@ def _finished(
     if plan:
         track = track.made_for(plan)
     part.step(0.88, "saving")
-    return Take(track.save(out / composition.prescription.label, preview=True))
+    return Take(track.save(out / label(composition.prescription, plan), preview=True))
 
 
 def time_to_make(seconds: float, takes: int, tries: int) -> str:
