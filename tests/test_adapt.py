@@ -27,7 +27,7 @@ from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.screening import ScreenError
 from sonicrx_ml.session import Session
-from sonicrx_ml.suggestion import decide
+from sonicrx_ml.suggestion import FOR_LEARNING, decide
 
 TEXT = resources.files("sonicrx_ml").joinpath("adapt.toml").read_text(encoding="utf-8")
 BENCHMARK = runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "adapt.py"))
@@ -248,6 +248,14 @@ def test_a_base_at_the_end_of_what_is_legal_is_moved_inwards_only():
 def test_the_same_journal_gives_the_same_suggestion():
     sessions = [session(), session(at(density=0.5), 4)]
     assert adapt.suggest("L-1", sessions, BASE) == adapt.suggest("L-1", sessions, BASE)
+
+
+def test_a_suggestion_that_expects_no_gain_says_so_first():
+    worse = [session(at(tempo=x), fall=-2) for x in (0.5, -0.5)] + [session(fall=3)] * 3
+    found = adapt.suggest("L-1", worse, BASE, curiosity=6.0)
+    assert found.moves
+    assert (found.gain.value <= 0) == (FOR_LEARNING in found.words)
+    assert found.gain.value <= 0
 
 
 def test_what_cannot_be_learned_from_is_refused():

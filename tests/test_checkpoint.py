@@ -13,6 +13,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from sonicrx_ml import checkpoint
+from sonicrx_ml.labels import condition_sizes
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints" / "small"
 FACTS = {"steps": 3, "run": {"name": "test"}}
@@ -235,3 +236,21 @@ def test_a_replacement_killed_half_way_is_undone_by_the_next(tmp_path):
     made.mkdir()
     checkpoint.replace_folder(made, folder)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_a_decoder_remembers_is_at_most_the_context(bundle):
+    context = bundle.size.context
+    assert bundle.decoder().config.context == context
+    assert bundle.decoder(10 * context) is bundle.decoder()
+    short = bundle.decoder(8)
+    assert short.config.context == 8
+    ids = np.arange(2, 22)
+    conditions = np.zeros((1, 1, len(condition_sizes(bundle.bins))), np.int64)
+    found = []
+    for decoder in (short, bundle.decoder()):
+        injected, cache = decoder.inject(conditions), decoder.new_cache(1)
+        steps = (decoder.step(ids[i : i + 1], injected[:, :, 0], cache) for i in range(20))
+        found.append([logits.copy() for logits in steps])
+    same = [np.allclose(a, b, atol=1e-5) for a, b in zip(*found, strict=True)]
+    assert same[:8] == [True] * 8
+    assert same[8:] == [False] * 12

@@ -76,6 +76,15 @@ def test_dropout_acts_in_training_only(inputs):
     assert torch.equal(composer(*inputs), composer(*inputs))
 
 
+def test_dropout_is_shared_by_the_tokens_of_a_stream():
+    config = ModelConfig(width=32, layers=1, heads=2, context=64, dropout=0.5)
+    block = Composer(config, VOCABULARY, SIZES).blocks[0].train()
+    dropped = block._drop(torch.ones(3, 8, 32))
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    assert not torch.equal(dropped[0], dropped[1])
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}
+
+
 def test_the_weights_begin_small_and_what_ends_a_branch_smaller(composer):
     config = ModelConfig(width=256, layers=8, heads=4, context=8)
     weights = dict(Composer(config, VOCABULARY, SIZES).named_parameters())
