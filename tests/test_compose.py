@@ -146,7 +146,7 @@ def test_the_manifest_says_how_to_make_it_again(bundle, track):
     assert found["midi_sha256"] == hashlib.sha256(composition.midi).hexdigest()
     assert found["sampling"] == {
         "temperature": 1.0, "top_p": 0.93, "guidance": 1.0, "masked": True, "paced": True,
-        "best_of": 1,
+        "best_of": 1, "memory": 512,
     }  # fmt: skip
     assert found["engine"].startswith("tinysoundfont")
     assert found["font"] == audio.PACKAGED_FONT.name

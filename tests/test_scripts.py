@@ -292,7 +292,7 @@ def test_a_prescription_from_a_file_passes_the_screen_of_a_listener(
 
 
 def test_a_full_week_is_warned_of(run, tmp_path, capsys):
-    (tmp_path / "heard.json").write_text(prescribe("anxiety").to_json())
-    heard = "do=add", "prescription=heard.json", "minutes=300", "level_db_spl=92"
+    (tmp_path / "heard.json").write_text(prescribe("anxiety", 3600).to_json())
+    heard = "do=add", "prescription=heard.json", "minutes=60", "level_db_spl=98"
     run("sessions.py", "listener=L-17", *heard)
-    assert "weekly hearing allowance is used up: 200%" in capsys.readouterr().err
+    assert "weekly hearing allowance is used up: 160%" in capsys.readouterr().err

@@ -491,7 +491,7 @@ def test_the_script_trains_exports_and_keeps_its_log_short(prepared, tmp_path):
 
 
 class Stop(L.Callback):
-    """Ends the run as Ctrl-C would, before a batch (counted from 0)."""
+    """Ends the run as Ctrl-C would, before a batch (counted from 1)."""
 
     def __init__(self, before):
         self.before = before
@@ -524,7 +524,7 @@ def test_a_run_that_is_stopped_before_its_first_step_promises_nothing(
 ):
     cfg = configure()
     with pytest.raises(SystemExit):
-        run(cfg, Stop(0), monitor.Interrupted(cfg.folder / "last.ckpt"))
+        run(cfg, Stop(1), monitor.Interrupted(cfg.folder / "last.ckpt"))
     assert capsys.readouterr().out == ""
     assert not (cfg.folder / "last.ckpt").exists()
 
