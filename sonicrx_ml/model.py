@@ -97,7 +97,7 @@ class Block(nn.Module):
         return x_BTD + self._drop(self.down(F.silu(gate) * value))
 
     def _drop(self, x_BTD: Tensor) -> Tensor:
-        """Dropout that all tokens of a stream share, as T5's: a tenth of the time of one each."""
+        """Dropout that all tokens of a stream share, as T5's: one each took a tenth of a step."""
         if not (self.dropout and self.training):
             return x_BTD
         return x_BTD * F.dropout(x_BTD.new_ones(len(x_BTD), 1, x_BTD.shape[2]), self.dropout)
