@@ -6,7 +6,10 @@ nothing else; alone, it may accompany itself below the motif's lowest note. All 
 composer's, which hears the motif as part of the stream and harmonises around it.
 
 The motif's own notes come before every other rule but the grammar; in the bars from its first onset
-to its last the other rules hold for all other notes.
+to its last the other rules hold for all other notes. There the composer, which has not chosen the
+tune and is less sure of itself, is held nearer to what it finds likely: its temperature is lowered
+to `CALM` of what it is elsewhere, with which the music around a motif is no less likely than the
+rest (benchmarks/anchor.md; what it was without: docs/log.md).
 
 A melody that comes back (`themes`) is played in the same way, laid as soon as it is composed. It is
 the leading family's top line, and what else that family plays in a bar is below it.
@@ -34,6 +37,7 @@ from sonicrx_ml.tokens import BAR, DURATION, EOS, PITCH, POSITION, PROGRAM
 ROOM = 3  # semitones below the motif that always hold a note of the scale
 ANY = 128  # above every pitch
 TOKENS_PER_NOTE = 4
+CALM = 0.7  # of the temperature, around a motif
 
 
 def anchored(
@@ -104,6 +108,8 @@ class Anchor:
         fits_BK = self._fits(self.lowest_BK, slice(None))
         self.below_BK = np.where(self.alone_BK & fits_BK, self.lowest_BK, -1)
         self.room_BK = ~self.alone_BK | fits_BK
+        self.temperature_BK = np.where(self.inside_BK, np.float32(CALM), np.float32(1.0))
+        """What the temperature is multiplied by."""
         rows, within = np.nonzero(self.inside_BK)
         self.ensemble.playing_BKF[rows, within, self.lead[rows]] = False  # the motif sees to it
         self.own_BV: Flags = np.zeros((len(plans), 1), dtype=bool)

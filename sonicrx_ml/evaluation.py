@@ -23,6 +23,7 @@ from sonicrx_ml import emotion
 from sonicrx_ml.labels import FIXED_EDGES
 from sonicrx_ml.notes import Floats
 from sonicrx_ml.plan import plan
+from sonicrx_ml.prescription import TONICS
 from sonicrx_ml.statistics import Estimate, Statistic, bootstrap, root_mean, spearman
 from sonicrx_ml.suite import Judged
 from sonicrx_ml.verdicts import Report, Verdict, Where
@@ -41,9 +42,10 @@ Side: TypeAlias = Literal["asked", "realised"]
 
 
 def by_column(found: Mapping[str, Sequence[Judged]]) -> dict[str, dict[str, Any]]:
-    """Everything that is said of columns: their conformance, effects and failures."""
+    """Everything that is said of columns: conformance, effects, sound and failures."""
     return {
         "conformance": {name: figures(judged) for name, judged in found.items()},
+        "sound": {name: qualities(judged) for name, judged in found.items()},
         "effects": {name: effects(judged) for name, judged in found.items()},
         "failures": {name: failures(judged) for name, judged in found.items()},
     }
@@ -56,7 +58,7 @@ def figures(judged: Sequence[Judged]) -> dict[str, Estimate]:
         "failed": _over_tracks(judged, lambda report: float(report.failure is not None)),
     }
     for attribute, where in _rows(judged):
-        name = f"{attribute} passes" + (" (sound)" if where == "sound" else "")
+        name = f"{attribute} passes{_place(judged, attribute, where)}"
         found[name] = _over_tracks(judged, partial(_passes, attribute=attribute, where=where))
     for where, place in (("notes", ""), ("sound", " (sound)")):
         for reach, name in enumerate(("tempo bin (TB)", "tempo bin or neighbour (TBT)")):
@@ -69,6 +71,8 @@ def figures(judged: Sequence[Judged]) -> dict[str, Estimate]:
         "key or relative (CKD)": _over_tracks(
             judged, partial(_agreement, attribute="key or relative")
         ),
+        "key and mode (CK) (sound)": _over_tracks(judged, partial(_heard_key, relative=False)),
+        "key or relative (CKD) (sound)": _over_tracks(judged, partial(_heard_key, relative=True)),
         "instrument F1": _over_tracks(judged, partial(_agreement, attribute="instruments")),
         "duration error, s": _over_tracks(judged, _duration_error),
         "density NRMSE": _over_bars(judged, "density", root_mean, _relative_square),
@@ -81,6 +85,25 @@ def figures(judged: Sequence[Judged]) -> dict[str, Estimate]:
             judged, partial(_within, attribute=name)
         )
     return found
+
+
+def qualities(judged: Sequence[Judged]) -> dict[str, Estimate]:
+    """Means over tracks of what is measured on their sound, judged or not, with its unit and level.
+
+    A track where a figure could not be measured is left out of its mean; the count says so.
+    """
+    numbers = dict.fromkeys(
+        (row.attribute, row.unit)
+        for one in judged
+        for row in one.report.verdicts
+        if row.where == "sound" and isinstance(row.realised, float)
+    )
+    return {
+        f"{attribute}{f', {unit}' if unit else ''}{_level(judged, attribute)}": _over_tracks(
+            judged, partial(_realised, attribute=attribute)
+        )
+        for attribute, unit in numbers
+    }
 
 
 def effects(judged: Sequence[Judged]) -> dict[str, dict[str, Estimate]]:
@@ -167,6 +190,23 @@ def _rows(judged: Sequence[Judged]) -> list[tuple[str, Where]]:
     return [row for row, has_verdict in found.items() if has_verdict]
 
 
+def _place(judged: Sequence[Judged], attribute: str, where: Where) -> str:
+    """Where an attribute is measured, and at which level, as a suffix of its name."""
+    return "" if where == "notes" else f"{_level(judged, attribute)} (sound)"
+
+
+def _level(judged: Sequence[Judged], attribute: str) -> str:
+    """The playback levels of a row that hangs on them, as a suffix of its name."""
+    rows = (j.report.find(attribute, "sound") for j in judged)
+    levels = {row.playback_db_spl for row in rows if row is not None and row.playback_db_spl}
+    return f" at {', '.join(f'{level:g}' for level in sorted(levels))} dB SPL" if levels else ""
+
+
+def _realised(report: Report, attribute: str) -> float | None:
+    row = report.find(attribute, "sound")
+    return row.realised if row is not None and isinstance(row.realised, float) else None
+
+
 def _asked(report: Report, attribute: str, where: Where = "notes") -> Verdict | None:
     """The row of an attribute that is asked for; None where it is not, or was not measured."""
     row = report.find(attribute, where)
@@ -184,6 +224,25 @@ def _agreement(report: Report, attribute: str) -> float | None:
     if row is None:
         return None
     return 0.0 if row.error is None else 1.0 - row.error
+
+
+def _heard_key(report: Report, relative: bool) -> float | None:
+    """Whether key and mode heard in the sound are those asked, or `relative`, share their scale."""
+    key, mode = report.find("key", "sound"), report.find("mode", "sound")
+    if key is None or mode is None or key.asked is None or mode.asked is None:
+        return None
+    if key.realised is None or mode.realised is None:
+        return 0.0
+    asked, heard = (
+        (TONICS.index(str(tonic)), str(name))
+        for tonic, name in ((key.asked, mode.asked), (key.realised, mode.realised))
+    )
+    return float(_scale(*asked) == _scale(*heard) if relative else asked == heard)
+
+
+def _scale(tonic: int, mode: str) -> int:
+    """The tonic of the major key that shares the scale."""
+    return tonic if mode == "major" else (tonic + 3) % 12
 
 
 def _same_bin(report: Report, where: Where, reach: int) -> float | None:
@@ -275,4 +334,4 @@ def failures(judged: Sequence[Judged]) -> dict[str, str]:
     }
 
 
-__all__ = ["by_column", "effects", "failures", "figures", "level", "spill"]
+__all__ = ["by_column", "effects", "failures", "figures", "level", "qualities", "spill"]

@@ -37,7 +37,8 @@ HEADLINE = {
     "conformance": (
         "attributes met (ASA)", "failed", "tempo bin (TB)", "tempo bin or neighbour (TBT)",
         "tempo bin (TB) (sound)", "tempo bin or neighbour (TBT) (sound)", "tempo error, BPM",
-        "tempo error, BPM (sound)", "key and mode (CK)", "key or relative (CKD)", "instrument F1",
+        "tempo error, BPM (sound)", "key and mode (CK)", "key or relative (CKD)",
+        "key and mode (CK) (sound)", "key or relative (CKD) (sound)", "instrument F1",
         "duration error, s", "energy over bars (rho)", "density over bars (rho)", "density NRMSE",
         "polyphony over bars (rho)", "register over bars (rho)", "articulation over bars (rho)",
         "other knobs moved (mean absolute rho)",
@@ -81,6 +82,7 @@ def write(out: Path, players: bool = True) -> Path:
         _plot("Likeness to real pieces", plots.overlaps(parts.get("likeness", {})),
               tables.LIKENESS_NOTE),
         _likeness(parts.get("likeness", {})),
+        _sound(parts.get("sound", {})),
         *(_column(name, tracks[name], players, first=not i) for i, name in enumerate(tracks)),
         _failures(parts.get("failures", {})),
         _every_figure(parts),
@@ -262,6 +264,16 @@ def _likeness(found: Mapping[str, Any]) -> str:
     return (
         f"<details><summary>Likeness, novelty, diversity: every figure</summary>{shown}</details>"
     )
+
+
+def _sound(found: Mapping[str, Mapping[str, Estimate]]) -> str:
+    """What was measured on the sound, folded away; nothing where nothing was."""
+    heard = {name: figures for name, figures in found.items() if figures}
+    if not heard:
+        return ""
+    shown = table(("figure", *map(plots.label, heard)), map(_row, tables.estimate_rows(heard)))
+    note = _small(tables.SOUND_NOTE)
+    return f"<details><summary>The sound: every figure</summary>{shown}{note}</details>"
 
 
 def _failures(found: Mapping[str, Mapping[str, str]]) -> str:

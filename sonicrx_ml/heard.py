@@ -108,6 +108,11 @@ class Heard:
         """Mean Hutchinson-Knopoff roughness of the frames."""
         return float(tonality.spectral_roughness(self.peaks).values.mean())
 
+    @property
+    def spectral_dissonance(self) -> float:
+        """Mean Sethares dissonance of the frames."""
+        return float(tonality.spectral_dissonance(self.peaks).values.mean())
+
     # ------------------------------------------------------------ safety
 
     @functools.cached_property

@@ -90,7 +90,7 @@ def continued(
     laid = _entered(plan(asked))
     if prescription.instruments is None:
         laid = _on_the_file_s_programs(laid, source)
-    before = _before(source, count, laid, len(laid), bundle)
+    before = _before(source, count, laid, len(laid), bundle, sampling)
     composition = _composed(asked, laid, before, bundle, sampling)
     score = given.score(source)
     given.append(score, composition.notes, start - source.shift)
@@ -134,7 +134,7 @@ def filled(
     if prescription.instruments is None:
         laid = _on_the_file_s_programs(laid, source)
     after = len(source.bars) - last
-    before = _before(source, first - 1, laid, len(laid) + after, bundle)
+    before = _before(source, first - 1, laid, len(laid) + after, bundle, sampling)
     composition = _composed(asked, laid, before, bundle, sampling)
     score = given.score(source)
     begin, end = source.bars.edges[[first - 1, last]] - source.shift
@@ -221,15 +221,21 @@ def _entered(laid: BarPlan) -> BarPlan:
 
 
 def _before(
-    source: Source, stop: int, laid: BarPlan, remaining: int, bundle: Bundle
+    source: Source,
+    stop: int,
+    laid: BarPlan,
+    remaining: int,
+    bundle: Bundle,
+    sampling: SamplingConfig | None,
 ) -> Given | None:
-    """The bars before bar `stop` as the composer hears them, as many as its context holds."""
+    """The bars before bar `stop` as the composer hears them, as many as it remembers."""
+    memory = min(bundle.size.context, (sampling or SamplingConfig()).memory)
     moved = canonical.into_range(source.heard.transpose(-laid.transposition))
     whole = canonical.snap(moved, source.bars)
     size, first = 0, stop
     while first > 0:
         ids, _ = encode(_bars(whole, first - 1, stop), bundle.vocabulary)
-        if len(ids) > bundle.size.context:
+        if len(ids) > memory:
             break
         size, first = len(ids), first - 1
     if not size:

@@ -6,8 +6,8 @@
     tracks.jsonl.gz   every judged track: column, entry, prescription, report, paths of its files
 
 The parts, none of them required, are `about` (any JSON values), `likelihood` (see there), and by
-column `conformance`, `effects` and `failures` (`evaluation.by_column`) and `likeness`. The CSV has
-the figures that others publish too, as a part of its own with a column per system.
+column `conformance`, `sound`, `effects` and `failures` (`evaluation.by_column`) and `likeness`. The
+CSV has the figures that others publish too, as a part of its own with a column per system.
 """
 
 from __future__ import annotations

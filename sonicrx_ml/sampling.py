@@ -173,6 +173,7 @@ class _Takes:
         laid = [plan for plan in plans for _ in range(self.count)]
         self.plans = plans
         self.rules, self.wishes = bounds(laid, self.vocabulary, config)
+        self.anchor = next((rule for rule in self.rules if isinstance(rule, Anchor)), None)
         self.state = rules.State(len(laid), self.vocabulary)
         decoder = bundle.decoder(config.memory)
         self.network = _Network(decoder, _conditions(bundle, laid), config.guidance)
@@ -215,7 +216,7 @@ class _Takes:
             return False
         live = ~self.waiting
         state, config = self.state, self.config
-        logits_BV = self.network.step(self.ids, state.bar.clip(0), live) / config.temperature
+        logits_BV = self.network.step(self.ids, state.bar.clip(0), live) / self.temperature()
         allowed_BV = rules.narrowed(self.rules[0].allowed(state), self.rules[1:], state)
         for wish in self.wishes:
             kept_BV = allowed_BV & wish.allowed(state)
@@ -231,6 +232,13 @@ class _Takes:
             if on:
                 written.append(token)
         return True
+
+    def temperature(self) -> Floats:
+        """(B, 1), or broadcastable to it: of each stream, in its bar."""
+        asked = np.full((1, 1), self.config.temperature, np.float32)
+        if self.anchor is None:
+            return asked
+        return asked * rules.of_bar(self.anchor.temperature_BK, self.state.bar)[:, None]
 
     def rows(self, index: int) -> range:
         return range(index * self.count, (index + 1) * self.count)
@@ -277,8 +285,7 @@ class _Takes:
         """Lay the melodies whose last bar has just been settled, wherever they come back."""
         done, plan, rows = PHRASE * self.settled[index], self.plans[index], self.rows(index)
         due = [back for back in plan.returns if 0 <= done - back.source - back.bars < PHRASE]
-        anchor = next((rule for rule in self.rules if isinstance(rule, Anchor)), None)
-        if not due or anchor is None:
+        if not due or self.anchor is None:
             return
         first, grid = self.first(index), self.grid(rows[0])
         for back in due:
@@ -286,7 +293,7 @@ class _Takes:
             line = themes.top_line(grid, *bars, plan.families[0])
             line = themes.taken_up(line, plan, back)
             if len(line):
-                anchor.take_up(rows, back.site, line)
+                self.anchor.take_up(rows, back.site, line)
 
 
 class _Network:

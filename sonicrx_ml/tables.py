@@ -22,6 +22,9 @@ TRACKS_NOTE = """\
 The column `tracks` is another system's: nothing in it was written, performed or chosen by ours."""
 PUBLISHED_NOTE = """\
 The published figures are from other data, another protocol and text prompts."""
+SOUND_NOTE = """\
+Means over tracks of what was measured on their sound, judged or not. Figures in sone, phon, acum,
+asper, vacil and dBA hold at the level named with them, at which a track of -23 LUFS is played."""
 EFFECTS_NOTE = """\
 Rank correlation over tracks, asked (rows) to realised: the diagonal is control, what lies beside it
 is how much one knob moves another. The mode is estimated among all 24 keys, which no transposition
@@ -51,12 +54,13 @@ def page(parts: Mapping[str, Any]) -> str:
         "about": _about_lines,
         "likelihood": _likelihood_lines,
         "conformance": _conformance_lines,
+        "sound": _sound_lines,
         "effects": _effects_lines,
         "likeness": _likeness_lines,
         "failures": _failure_lines,
     }
     blocks = [lines(parts[name]) for name, lines in sections.items() if parts.get(name)]
-    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
 def _about_lines(about: Mapping[str, Any]) -> list[str]:
@@ -74,13 +78,20 @@ def _likelihood_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def _conformance_lines(columns: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
-    rows = [[*row, "; ".join(published.beside(row[0]))] for row in conformance_rows(columns)]
+    rows = [[*row, "; ".join(published.beside(row[0]))] for row in estimate_rows(columns)]
     listed = (f"- {note}" for note in published.notes())
     notes = [columns_note(columns), "", PUBLISHED_NOTE, "", *listed, ""]
     return ["## Conformance", "", *notes, *table(["figure", *columns, "published"], rows)]
 
 
-def conformance_rows(columns: Mapping[str, Mapping[str, Estimate]]) -> list[list[str]]:
+def _sound_lines(columns: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
+    heard = {name: found for name, found in columns.items() if found}
+    if not heard:
+        return []
+    return ["## The sound", "", SOUND_NOTE, "", *table(["figure", *heard], estimate_rows(heard))]
+
+
+def estimate_rows(columns: Mapping[str, Mapping[str, Estimate]]) -> list[list[str]]:
     """Every figure that somebody was asked for, by column (the others are in results.csv)."""
     names = dict.fromkeys(
         name for column in columns.values() for name, found in column.items() if found.n

@@ -457,6 +457,51 @@ def test_what_is_no_sound_fails_the_track(samples: np.ndarray, reason: str):
     assert report.score == 0.0
 
 
+def at_rate(rate: int) -> np.ndarray:
+    """(n,): a second's decay of 500 Hz and its octave on every beat of 75 BPM, 12 s."""
+    since = np.arange(round(12 * rate)) / rate % 0.8
+    tone = np.sin(2 * np.pi * 500.0 * since) + 0.5 * np.sin(2 * np.pi * 1000.0 * since)
+    return 0.1 * np.exp(-since / 0.3) * np.minimum(since / 0.02, 1.0) * tone
+
+
+EDGES = {
+    "offset by DC": (at_rate(48_000) + 0.5, 48_000),
+    "nothing but DC": (np.full((2, 12 * 48_000), 0.5), 48_000),
+    "clipped": (np.clip(30.0 * at_rate(48_000), -1.0, 1.0), 48_000),
+    "beyond full scale": (100.0 * at_rate(48_000), 48_000),
+    "8 kHz": (at_rate(8_000), 8_000),
+    "192 kHz": (at_rate(192_000), 192_000),
+}
+
+
+def everything(samples: np.ndarray, rate: int) -> Report:
+    asked = prescribe(duration_s=12, tempo=75, key="B", mode="major", breaths_per_min=12)
+    return judge(asked, None, (samples.astype(np.float32), rate), psychoacoustics=True)
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_odd_sounds_get_numbers_or_reasons(edge: str):
+    report = everything(*EDGES[edge])
+    assert report.failure is None
+    assert "NaN" not in report.to_json()
+    assert "Infinity" not in report.to_json()
+    for row in report.verdicts:
+        assert row.realised is not None or row.flag, row.attribute
+    if edge == "beyond full scale":
+        assert report.row("true peak", "sound").verdict == "fail"
+
+
+@pytest.mark.parametrize("rate", [8_000, 192_000])
+def test_the_rate_of_a_file_hardly_moves_a_figure(rate: int):
+    """What is of the whole spectrum or of an attack of some samples is left to its own tests."""
+    here, there = everything(at_rate(48_000), 48_000), everything(at_rate(rate), rate)
+    limits = {"loudness": 0.1, "true peak": 0.2, "tempo": 0.3, "startle": 0.5, "N5": 0.3,
+              "sharpness": 0.1, "spectral dissonance": 0.02}  # fmt: skip
+    for name, within in limits.items():
+        found, expected = (report.row(name, "sound").realised for report in (there, here))
+        assert found == pytest.approx(expected, abs=within), name
+
+
 # ---------------------------------------------------------------- the report and its parts
 
 

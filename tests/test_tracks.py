@@ -37,6 +37,19 @@ def ticks(seconds: float = 12.0, rate: int = 48_000, channels: int = 1) -> np.nd
     return np.tile(tone[:, None], (1, channels))
 
 
+def cadence(rate: int = 48_000) -> np.ndarray:
+    """I IV V I of C major, 3 s each, six partials a tone."""
+    time = np.arange(3 * rate) / rate
+    roots = ((60, 64, 67), (60, 65, 69), (59, 62, 67), (60, 64, 67))
+    hertz = [[440 * 2 ** ((pitch - 69) / 12) for pitch in chord] for chord in roots]
+    return np.concatenate(
+        [
+            sum(0.05 * np.sin(2 * np.pi * k * hz * time) / k for hz in chord for k in range(1, 7))
+            for chord in hertz
+        ]
+    )
+
+
 def judge_folder(folder: Path, asked: Path | None = None, out: Path | None = None) -> list[Judged]:
     return tracks.judge_all(tracks.listed(folder, asked), out or folder.parent / "judged")
 
@@ -80,7 +93,38 @@ def test_failures_count_in_the_figures_and_what_is_not_there_does_not(folder):
     assert found["key passes"].value == pytest.approx(2 / 5)
     assert found["tempo bin (TB) (sound)"].value == 1.0
     evaluation.effects(judged)
+    heard = found["key and mode (CK) (sound)"]
+    assert (heard.value, heard.n) == (0.0, 2), "one tone is in no key of C"
     assert set(evaluation.failures(judged)) == {"broken", "missing", "six"}
+
+
+def test_a_key_is_heard_in_the_sound_or_its_relative(tmp_path):
+    """The same chord of C, asked for in four keys: exactly, as its relative, and not at all."""
+    (tmp_path / "made").mkdir()
+    asked = {"c": ("C", "major"), "a": ("A", "minor"), "g": ("G", "major"), "cm": ("C", "minor")}
+    for name in asked:
+        soundfile.write(tmp_path / f"made/{name}.wav", cadence(), 48_000)
+    prescriptions = {n: ASKED | {"key": key, "mode": mode} for n, (key, mode) in asked.items()}
+    (tmp_path / "asked.json").write_text(json.dumps(prescriptions))
+    found = evaluation.figures(judge_folder(tmp_path / "made", tmp_path / "asked.json"))
+    for name, share in (("key and mode (CK)", 0.25), ("key or relative (CKD)", 0.5)):
+        assert (found[f"{name} (sound)"].value, found[f"{name} (sound)"].n) == (share, 4)
+    assert found["key and mode (CK)"].n == 0
+
+
+def test_levels_stand_with_the_figures_that_hang_on_them(folder):
+    quieter = ASKED | {"playback_db_spl": 55, "max_sharpness_acum": 3}
+    (folder.parent / "quiet.json").write_text(json.dumps({"both": quieter, "sound": quieter}))
+    judged = judge_folder(folder, folder.parent / "quiet.json")
+    found = evaluation.figures(judged)
+    assert found["sharpness passes at 55 dB SPL (sound)"].n == 2
+    assert found["startle passes (sound)"].n == 2
+    heard = evaluation.qualities(judged)
+    assert heard["mean loudness, sone at 55 dB SPL"].n == 2
+    assert heard["loudness, LUFS"].value == pytest.approx(
+        np.mean([j.report.row("loudness", "sound").realised for j in judged])
+    )
+    assert "key" not in heard
 
 
 def test_a_folder_of_our_own_tracks(tmp_path):
