@@ -1,6 +1,6 @@
 """Is a listener's motif in every track where it is asked, in no other, and at home there?
 
-    python benchmarks/anchor.py [--seconds 45] [--listeners 2] [--checkpoint checkpoints/small]
+    python benchmarks/anchor.py [--seconds 45] [--listeners 4] [--checkpoint checkpoints/small]
                                 [--out outputs/anchor]
 
 Each goal is composed for its listeners in a meter, a key and a palette of its own, and once more
@@ -307,7 +307,7 @@ def page(found: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=45.0)
-    parser.add_argument("--listeners", type=int, default=2, help="of each goal")
+    parser.add_argument("--listeners", type=int, default=4, help="of each goal")
     parser.add_argument("--checkpoint", default="checkpoints/small")
     parser.add_argument("--out", type=Path, default=Path("outputs/anchor"), help="of what is kept")
     given = parser.parse_args()

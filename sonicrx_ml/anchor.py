@@ -15,6 +15,7 @@ or mode.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -116,7 +117,12 @@ class Motif:
         return np.array(self.onset) * quarters, np.array(self.length) * quarters
 
     def __str__(self) -> str:
-        return f"a motif of {self.bars} bars in {self.meter}, {self.mode}"
+        return f"a motif of {self.bars} bars in {self.meter}, {self.mode} (id {self.id})"
+
+    @property
+    def id(self) -> str:
+        """Eight hex digits, the same for the same motif and for no other."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:8]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

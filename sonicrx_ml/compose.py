@@ -282,6 +282,7 @@ def _manifest(
         "prescription_id": prescription.id,
         "prescription": prescription.to_dict(),
         "seed": prescription.seed,
+        "checkpoint": bundle.config.get("training", {}).get("run"),
         "checkpoint_sha256": bundle.sha256,
         "sampling": asdict(sampling),
         "midi_sha256": hashlib.sha256(composition.midi).hexdigest(),

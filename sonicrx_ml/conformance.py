@@ -91,9 +91,11 @@ def deviation(
 ) -> float:
     """How far bars `first` to `last` (not included) of a piece, or of a part of it, are off.
 
-    The mean over asked rows on notes of error over tolerance, each at most `FAR`. What is asked of
-    the whole piece is told by all that there is: key and mode by how likely others are, so that
-    the clearer take is nearer, and the rest as right or `FAR`.
+    The mean over asked rows on notes of error over tolerance, each at most `FAR`; of a curve the
+    mean of what phrases are off, as the judge has it, and of what single bars are, so that of two
+    takes as near the one that follows every bar is nearer. What is asked of the whole piece is
+    told by all that there is: key and mode by how likely others are, so that the clearer take is
+    nearer, and the rest as right or `FAR`.
     """
     case = Case(prescription, planned, notes)
     span = slice(max(0, first), last)
@@ -102,8 +104,10 @@ def deviation(
         if row.where == "notes" and row.tolerance is not None and case.asks(row.control):
             asked, realised = row.asked(case), row.realised(case)
             if isinstance(asked, np.ndarray) and isinstance(realised, np.ndarray):
-                error = _curve_error(row, asked[span], realised[span])
-                found.append(FAR if error is None else min(FAR, error / row.tolerance))
+                bar = replace(row, phrase=1)
+                errors = [_curve_error(r, asked[span], realised[span]) for r in (row, bar)]
+                known = [FAR if e is None else min(FAR, e / row.tolerance) for e in errors]
+                found.append(float(np.mean(known)))
             elif row.chance is not None:
                 found.append(FAR * (1.0 - row.chance(case)))
             elif row.rule == "same":

@@ -92,7 +92,10 @@ class Evidence:
     goal: str
     title: str
     strength: str
+    theory: str
+    """How the music is thought to act."""
     claim: str
+    """What is known of it."""
     caution: str
     citations: tuple[str, ...]
     parameters: tuple[Parameter, ...]

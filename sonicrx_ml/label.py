@@ -52,7 +52,7 @@ p,ul{margin:0}ul{padding-left:4mm}
 .warnings{border:1.2pt solid #000;padding:1mm 2mm;margin-bottom:1.4mm}
 .warnings ul{columns:2;column-gap:6mm}.warnings li{break-inside:avoid}
 table{border-collapse:collapse;width:100%}
-th,td{border-top:.5pt solid #777;padding:.75mm 0;text-align:left;vertical-align:top}
+th,td{border-top:.5pt solid #777;padding:.7mm 0;text-align:left;vertical-align:top}
 th{width:27mm;padding-right:3mm}tr:has(.rule) th{padding-top:2.1mm}
 tr:last-child>*{border-bottom:.5pt solid #777}
 .rule{display:inline-block;border-bottom:.6pt solid #000;height:4.6mm}
@@ -153,11 +153,12 @@ def _name(prescription: Prescription) -> str:
 
 
 def _theory(prescription: Prescription) -> str:
-    """How these qualities are thought to act, with the mark of the goal as a whole."""
+    """How these qualities are thought to act, what is known of it, the mark of the whole goal."""
     if prescription.goal not in goal_names():
         return _line("how the music is meant to act", 100)
     known = evidence(prescription.goal)
-    return f"{escape(known.claim)} <b>[{known.strength}: {escape('; '.join(known.citations))}]</b>"
+    mark = f"<b>[{known.strength}: {escape('; '.join(known.citations))}]</b>"
+    return f"{escape(known.theory)} Known: {escape(known.claim)} {mark}"
 
 
 def _selected(listening: ListeningPlan | None) -> str:
@@ -250,7 +251,7 @@ def _materials(report: Report, manifest: Mapping[str, Any]) -> str:
     heard = report.find("duration", "sound")
     length = f" ({clock(heard.realised)})" if heard and isinstance(heard.realised, float) else ""
     return escape(
-        f"track.flac{length}, track.mid, report.html, prescription.json; played by "
+        f"track.flac{length}, track.mid, report.html; played by "
         f"{manifest['engine']} with {manifest['font']}"
     )
 
@@ -306,26 +307,30 @@ def _setting() -> str:
 
 
 def _outcomes() -> str:
-    scales = ("SUDS 0-10", "VAS", "STAI-6")
-    return "<br>".join(
-        f"{when}: {' '.join(_line(scale, 13) for scale in scales)} {last}"
+    scales = (("SUDS 0-10", 10), ("VAS", 10), ("STAI-6", 10), ("RMSSD, ms", 11))
+    sessions = [
+        f"{when}: {' '.join(_line(*scale) for scale in scales)} {last}"
         for when, last in (
-            ("before", _line("date", 22)),
-            ("after", f"{_line('minutes', 11)} {_line('why stopped', 22)}"),
+            ("before", _line("date", 20)),
+            ("after", f"{_line('minutes', 8)} {_line('why stopped', 12)}"),
         )
-    )
+    ]
+    recorded = f"RMSSD over {_line('min', 9)} at {_line('breaths a min', 9)}"
+    weekly = f"a week: {' '.join(_line(scale, 12) for scale in ('PHQ-9', 'GAD-7', 'PSQI'))}"
+    return "<br>".join([*sessions, f"{weekly} {recorded}"])
 
 
 def _reproduce(
     prescription: Prescription, manifest: Mapping[str, Any], listening: ListeningPlan | None
 ) -> str:
-    versions = ", ".join(f"{name} {number}" for name, number in manifest["versions"].items())
+    name = f" {_cut(str(manifest['checkpoint']))}" if manifest["checkpoint"] else ""
     return (
         f"<code>{escape(command(prescription, manifest, listening))}</code><br>"
-        f"prescription {prescription.id}, seed {prescription.seed}; SHA-256 of the checkpoint "
+        f"prescription {prescription.id}, seed {prescription.seed}; SHA-256 of the checkpoint{name} "
         f"<code>{escape(manifest['checkpoint_sha256'][:DIGEST])}…</code>, of the MIDI "
-        f"<code>{escape(manifest['midi_sha256'][:DIGEST])}…</code>; {escape(versions)}; "
-        f"{escape(manifest['machine'])}; in full in manifest.json."
+        f"<code>{escape(manifest['midi_sha256'][:DIGEST])}…</code>; sonicrx_ml "
+        f"{escape(manifest['versions']['sonicrx_ml'])}; all versions, and the machine: "
+        "manifest.json."
     )
 
 

@@ -29,6 +29,7 @@ strength = "E"
 title = "Calm"
 strength = "C"
 citations = ["Somebody 2000"]
+theory = "-"
 claim = "-"
 caution = "-"
 [goals.calm.duration_s]

@@ -36,7 +36,7 @@ NOTES = Notes(
     tempo=TempoMap(np.zeros(1), np.full(1, 60.0)),
 )  # fmt: skip
 MANIFEST = {
-    "checkpoint_sha256": "c0ffee" * 10 + "beef",
+    "checkpoint": "small", "checkpoint_sha256": "c0ffee" * 10 + "beef",
     "midi_sha256": "0123456789abcdef" * 4,
     "sampling": {
         "temperature": 1.0, "top_p": 0.93, "guidance": 1.0, "masked": True, "paced": True,
@@ -111,7 +111,7 @@ def test_what_only_a_clinician_knows_is_a_ruled_line(report):
     assert ruled == {
         "Who selected the music", "Delivery", "Sessions", "Interventionist", "Setting", "Outcomes",
     }  # fmt: skip
-    for scale in ("SUDS 0-10", "VAS", "STAI-6"):
+    for scale in ("SUDS 0-10", "VAS", "STAI-6", "RMSSD, ms", "PHQ-9", "GAD-7", "PSQI"):
         assert text(found["Outcomes"]).count(scale) == 2
     assert found["Setting"].count("class='box'") == 2
 
@@ -120,7 +120,7 @@ def test_what_only_a_clinician_knows_is_a_ruled_line(report):
 def test_every_goal_has_its_theory_mark_sources_and_caution(goal, report):
     page = text(label.page(prescribe(goal, 300), report, None, MANIFEST))
     known = evidence(goal)
-    for said in (known.title, known.claim, known.caution, *known.citations):
+    for said in (known.title, known.theory, known.claim, known.caution, *known.citations):
         assert said in page
     assert f"[{known.strength}: " in page
     for mark, meaning in library().strengths.items():
@@ -175,7 +175,7 @@ def test_level_and_weekly_limit_are_those_of_h_870(report):
 def test_it_says_how_to_make_the_track_again(report):
     found = text(rows(label.page(ASKED, report, NOTES, MANIFEST))["Reproduce"])
     assert "sampling.guidance=1.0 sampling.masked=True" in found
-    for said in (ASKED.id, "seed 7", "c0ffeec0ffeec0ff…", "0123456789abcdef…", "onnxruntime 1.23"):
+    for said in (ASKED.id, "seed 7", "c0ffeec0ffeec0ff…", "0123456789abcdef…", "sonicrx_ml 0.1.0", "checkpoint small"):
         assert said in found
 
 
@@ -247,7 +247,7 @@ def test_values_are_told_in_words(value, said):
 # ---------------------------------------------------------------- one page
 
 # Of Liberation Sans at 8.4 pt, measured in print with Chromium; a little too large, not too small.
-LETTER_MM, LINE_MM, RULED_MM, PADDING_MM = 1.44, 3.72, 5.2, 1.7
+LETTER_MM, LINE_MM, RULED_MM, PADDING_MM = 1.44, 3.72, 5.2, 1.6
 HEAD_MM, ROLL_MM, LEGEND_MM = 12.0, 26.0, 8.0
 MARGINS_MM = (24.0, 18.0)  # both sides together: width, height
 NAMES_MM = 27.0  # column of the fields' names
