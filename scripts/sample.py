@@ -116,7 +116,7 @@ def make_course(cfg: SampleConfig, who: Listener | None) -> None:
     course = asking.a_course(
         cfg.course, who, controls(cfg), override=cfg.override, step_percent=cfg.step_percent
     )
-    starts = date.fromisoformat(cfg.starts) if cfg.starts else None
+    starts = first_day(cfg.starts) if cfg.starts else None
     out, font = Path(cfg.out), Path(cfg.font) if cfg.font else None
     bundle = checkpoint.load(cfg.checkpoint)
     print(introduction(course, who))
@@ -126,6 +126,13 @@ def make_course(cfg: SampleConfig, who: Listener | None) -> None:
         done = "made" if made.fresh else "was there"
         print(f"{made.folder}: {done}, {report.met(made.report)}", flush=True)
     print(f"calendar: {out / course.label / 'calendar.html'}")
+
+
+def first_day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"starts={text}; legal is a day as 2026-12-01") from None
 
 
 def introduction(course: Course, who: Listener | None) -> str:

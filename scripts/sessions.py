@@ -35,7 +35,7 @@ def main(cfg: SessionsConfig) -> None:
         "correct": lambda: f"row {journal.append(session(cfg), cfg.number)}",
         "withdraw": lambda: f"row {journal.withdraw(cfg.number)}",
         "list": lambda: listing(journal),
-        "export": lambda: journal.export(out(cfg, "csv")),
+        "export": lambda: "\n".join(map(str, journal.export(out(cfg, "csv")))),
         "chart": lambda: write(out(cfg, "svg"), plots.svg(before_after(journal.sessions()))),
         "suggest": lambda: suggestion(cfg, journal),
         "accept": lambda: write(out(cfg, "json"), decided(cfg, journal).to_json()),

@@ -50,10 +50,12 @@ def for_listener(
     if start is not None:
         if step_percent is not None:
             raise ValueError("step_percent goes with a goal; legal is to leave out prescription")
-        if given.get("breaths_per_min") == OWN:
-            raise ValueError(f"breaths_per_min={OWN} goes with a goal; legal is a rate")
-        anchored = "anchor" not in given
-        return screened(who, _with(start, given), override=override, anchored=anchored)
+        own = given.get("breaths_per_min") == OWN
+        rest = {name: v for name, v in given.items() if not (own and name == "breaths_per_min")}
+        return screened(
+            who, _with(start, rest), override=override, anchored="anchor" not in given,
+            own_breaths=own,
+        )  # fmt: skip
     if "goal" not in given:
         raise ValueError("a listener needs a goal; legal is goal=NAME, or prescription=FILE")
     return prescribe_for(who, override=override, step_percent=step_percent, **given)

@@ -282,20 +282,26 @@ def _manifest(
         "prescription_id": prescription.id,
         "prescription": prescription.to_dict(),
         "seed": prescription.seed,
-        "checkpoint": bundle.config.get("training", {}).get("run"),
-        "checkpoint_sha256": bundle.sha256,
-        "sampling": asdict(sampling),
         "midi_sha256": hashlib.sha256(composition.midi).hexdigest(),
-        "engine": sound.engine,
-        "font": sound.font,
-        "font_sha256": sound.font_sha256,
         "mastering": asdict(mastering),
         "playback_db_spl": prescription.playback_db_spl,
         "sections": [{"name": name, "start_s": start} for name, start in composition.plan.form],
-        "versions": {"sonicrx_ml": __version__, "python": platform.python_version()}
-        | {name: version(name) for name in _PACKAGES},
-        "machine": platform.machine(),
         "reproduce": "python scripts/sample.py prescription=<this folder>/prescription.json, with "
         "this checkpoint, sampling, engine, font and versions on the same machine, gives the same "
         "MIDI bytes",
+    } | made_by(bundle, sampling, sound)
+
+
+def made_by(bundle: Bundle, sampling: SamplingConfig, sound: Sound) -> dict[str, Any]:
+    """What a manifest says of composer, player, versions and machine."""
+    return {
+        "checkpoint": bundle.config.get("training", {}).get("run"),
+        "checkpoint_sha256": bundle.sha256,
+        "sampling": asdict(sampling),
+        "engine": sound.engine,
+        "font": sound.font,
+        "font_sha256": sound.font_sha256,
+        "versions": {"sonicrx_ml": __version__, "python": platform.python_version()}
+        | {name: version(name) for name in _PACKAGES},
+        "machine": platform.machine(),
     }

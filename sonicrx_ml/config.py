@@ -239,8 +239,8 @@ def _unknown(config: DictConfig, path: str = "") -> Iterator[str]:
 def entry(name: str, kind: type[T]) -> Callable[[Callable[[T], None]], Callable[[], None]]:
     """Make a function of a config the `main` of a script: `configs/<name>.yaml` + command line.
 
-    What a user can mend is said in one line, with exit code 2; where HYDRA_FULL_ERROR is set, with
-    its traceback.
+    What a user can mend is said in one line, with exit code 2, and a run that the user stops (Ctrl-C)
+    ends with 130; where HYDRA_FULL_ERROR is set, with their traceback.
     """
     register(name, kind)
     refusals = nullcontext if "HYDRA_FULL_ERROR" in os.environ else _refusals
@@ -270,6 +270,9 @@ def _refusals() -> Iterator[None]:
     except (ValueError, OSError, HydraException) as error:
         print(f"error: {_in_one_line(error)}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
 
 
 def _in_one_line(error: Exception) -> str:

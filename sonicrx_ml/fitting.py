@@ -7,7 +7,7 @@ have no more than `ListeningPlan.record`: the pseudonymous id, and that there wa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -107,7 +107,7 @@ def prescribe_for(
     """
     allowed = permit(listener.screening, goal, listener.id, override)
     own = {} if "anchor" in controls else _own_anchor(listener)
-    breathing = _own_breaths(listener, controls)
+    breathing = [_own_breaths(listener)] if controls.get("breaths_per_min") == OWN else []
     controls |= {change.control: change.after for change in breathing}
     asked = prescribe(goal, duration_s, **own, **controls)
     fitted = (
@@ -124,6 +124,7 @@ def screened(
     *,
     override: str | None = None,
     anchored: bool = False,
+    own_breaths: bool = False,
 ) -> ListeningPlan:
     """Any prescription for a goal, held to what is safe for a listener; its pace is left alone.
 
@@ -132,6 +133,7 @@ def screened(
     must not be forced. Raises as `prescribe_for` does, and for a prescription without a known goal.
 
     anchored : the listener's anchor returns where the prescription has none.
+    own_breaths : the breaths to pace become the listener's own, as of `prescribe_for`.
     """
     goal = prescription.goal or "none"
     allowed = permit(listener.screening, goal, listener.id, override)
@@ -139,7 +141,8 @@ def screened(
     own_mode = preset is None or prescription.mode != preset.value
     given = {"instruments", *(["mode"] if own_mode else [])}
     returns = _own_anchor(listener) if anchored and prescription.anchor is None else {}
-    return _safe(listener, prescription, allowed, _returning(returns), given)
+    breathing = [_own_breaths(listener, prescription.breaths_per_min)] if own_breaths else []
+    return _safe(listener, prescription, allowed, (*_returning(returns), *breathing), given)
 
 
 def refuse_given(listener: Listener, goal: str, programs: Iterable[int]) -> None:
@@ -197,10 +200,8 @@ def _returning(own: dict[str, Motif]) -> tuple[Change, ...]:
     return tuple(Change("anchor", None, motif, ANCHOR_REASON, "E") for motif in own.values())
 
 
-def _own_breaths(listener: Listener, given: Mapping[str, Any]) -> list[Change]:
-    """The breaths to pace where the listener's own rate is to decide."""
-    if given.get("breaths_per_min") != OWN:
-        return []
+def _own_breaths(listener: Listener, before: Curve | None = None) -> Change:
+    """The breaths to pace by the listener's own rate."""
     rate, legal = listener.breathing_rate, CONTROLS["breaths_per_min"]
     if rate is None:
         raise ValueError(
@@ -213,8 +214,8 @@ def _own_breaths(listener: Listener, given: Mapping[str, Any]) -> list[Change]:
         "slowed breathing more than at a fixed six a minute"
     )
     told = f"{reason} (measured {rate:g})"
-    return [Change("breaths_per_min", None, Curve.of(round(paced, 2)), told, "C",
-                   ("Leslie 2019",), general=reason)]  # fmt: skip
+    return Change("breaths_per_min", before, Curve.of(round(paced, 2)), told, "C",
+                  ("Leslie 2019",), general=reason)  # fmt: skip
 
 
 def _paced(

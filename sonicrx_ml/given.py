@@ -16,7 +16,7 @@ import symusic
 
 from sonicrx_ml import attributes, canonical, keys
 from sonicrx_ml.keys import Key
-from sonicrx_ml.notes import Bars, Notes, TempoMap, read_midi
+from sonicrx_ml.notes import Bars, MidiError, Notes, TempoMap, read_midi
 from sonicrx_ml.palette import FAMILY_OF_PROGRAM
 from sonicrx_ml.prescription import CONTROLS
 
@@ -56,8 +56,14 @@ class Source:
 
 
 def read(source: Path | str | bytes) -> Source:
-    """Raises `MidiError` where there is nothing to read, or a meter that no token has."""
-    data = source if isinstance(source, bytes) else Path(source).read_bytes()
+    """Raises `MidiError`, which names the file, where there is nothing to read, or a meter that no
+    token has."""
+    if not isinstance(source, bytes):
+        try:
+            return read(Path(source).read_bytes())
+        except MidiError as error:
+            raise MidiError(f"{source}: {error}") from error
+    data = source
     original = read_midi(data)
     notes = canonical.simplify_meters(original)
     heard = canonical.playable(notes)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -155,9 +155,7 @@ class Journal:
 
         Raises `ValueError` that lists the numbers there are.
         """
-        with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_SUGGESTIONS).order_by(_SUGGESTIONS.c.number)).all()
-        found = {row.number: row._asdict() for row in rows}
+        found = {row.number: row._asdict() for row in self._rows(_SUGGESTIONS)}
         chosen = max(found, default=0) if number is None else number
         if chosen not in found:
             legal = ", ".join(map(str, found)) or "none yet"
@@ -179,9 +177,7 @@ class Journal:
 
     def entries(self) -> list[Entry]:
         """Every row, in the order of writing."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_SESSIONS).order_by(_SESSIONS.c.number))
-            return [_entry(row._asdict()) for row in rows]
+        return [_entry(row._asdict()) for row in self._rows(_SESSIONS)]
 
     def current(self) -> list[Entry]:
         """The rows that hold: neither corrected nor withdrawn, by the time they began."""
@@ -196,21 +192,25 @@ class Journal:
 
     def decisions(self) -> list[Decision]:
         """What was decided on suggestions, in the order of writing."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_DECISIONS).order_by(_DECISIONS.c.number))
-            return [_decision(row._asdict()) for row in rows]
+        return [_decision(row._asdict()) for row in self._rows(_DECISIONS)]
 
-    def export(self, path: Path) -> Path:
-        """A CSV file of every row; `holds` is 0 where it was corrected or withdrawn."""
+    def export(self, path: Path) -> list[Path]:
+        """CSV files of every row: sessions, where `holds` is 0 for one that was corrected or
+        withdrawn; beside it, where there are any, `*.suggestions.csv` and `*.decisions.csv`."""
         held = {entry.number for entry in self.current()}
-        with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_SESSIONS).order_by(_SESSIONS.c.number)).all()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow([*_SESSIONS.c.keys(), "holds"])
-            writer.writerows([*row, int(row.number in held)] for row in rows)
-        return path
+        written = [_write_csv(path, [*_SESSIONS.c.keys(), "holds"],
+                              ([*row, int(row.number in held)] for row in self._rows(_SESSIONS)))]  # fmt: skip
+        for table in (_SUGGESTIONS, _DECISIONS):
+            if rows := self._rows(table):
+                beside = path.with_name(f"{path.stem}.{table.name}{path.suffix}")
+                written.append(_write_csv(beside, table.c.keys(), rows))
+        return written
+
+    def _rows(self, table: sa.Table) -> Sequence[sa.Row[Any]]:
+        """All of a table, in the order of writing."""
+        with self._engine.connect() as connection:
+            return connection.execute(sa.select(table).order_by(table.c.number)).all()
 
     def _check_owner(self, listener: str) -> None:
         if listener != self.listener:
@@ -219,6 +219,16 @@ class Journal:
     def _refuse(self, number: int) -> None:
         legal = ", ".join(str(entry.number) for entry in self.current()) or "none yet"
         raise ValueError(f"row {number} cannot be corrected; legal are {legal}")
+
+
+def _write_csv(path: Path, names: Iterable[str], rows: Iterable[Iterable[Any]]) -> Path:
+    """Whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(names)
+        writer.writerows(rows)
+    return partial.replace(path)
 
 
 def _row(session: Session) -> dict[str, Any]:

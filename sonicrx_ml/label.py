@@ -250,9 +250,11 @@ def _dose(report: Report) -> str:
 def _materials(report: Report, manifest: Mapping[str, Any]) -> str:
     heard = report.find("duration", "sound")
     length = f" ({clock(heard.realised)})" if heard and isinstance(heard.realised, float) else ""
+    first, last = manifest.get("new_bars", (0, 0))
+    given = f"; bars {first} to {last} are new, the rest was given" if first else ""
     return escape(
         f"track.flac{length}, track.mid, report.html; played by "
-        f"{manifest['engine']} with {manifest['font']}"
+        f"{manifest['engine']} with {manifest['font']}{given}"
     )
 
 
@@ -341,9 +343,13 @@ def command(
 ) -> str:
     """What makes the same MIDI bytes again, beside `prescription.json`, with this checkpoint.
 
-    For a listener it needs the profile, and an override, told above, to pass the screen again.
+    For a listener it needs the profile, and an override, told above, to pass the screen again; for
+    new bars the file that they were composed on to.
     """
-    options = [f"sampling.{name}={value}" for name, value in manifest["sampling"].items()]
+    first, last = manifest.get("new_bars", (0, 0))
+    options = ["given=…"] if first else []
+    options += [f"'fill=[{first},{last}]'"] if manifest.get("filled") else []
+    options += [f"sampling.{name}={value}" for name, value in manifest["sampling"].items()]
     if listening:
         options.append(f"listener={listening.listener}.json")
         if prescription.anchor is None:

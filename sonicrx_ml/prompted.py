@@ -1,9 +1,10 @@
 """A prompted track as a folder: the file with its new bars, its sound, and a report on the bars.
 
-    track.mid, track.flac, prescription.json, report.json, report.html, manifest.json
+    track.mid, track.flac, prescription.json, report.json, report.html, label.html, manifest.json
 
-The report is about the notes of the new bars alone: what is given was not asked for. Bars that are
-shorter than the shortest legal track are not judged, and have no report.
+The report is about the notes of the new bars alone: what is given was not asked for. Limits for
+every track and figures of the sound are those of the whole file. Bars that are shorter than the
+shortest legal track are not judged, and have neither report nor label.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sonicrx_ml import __version__, audio, report
+from sonicrx_ml import audio, report
+from sonicrx_ml import label as printed
 from sonicrx_ml.audio import Sound
 from sonicrx_ml.checkpoint import Bundle, replace_folder
-from sonicrx_ml.compose import TAIL_S
+from sonicrx_ml.compose import TAIL_S, made_by
 from sonicrx_ml.conformance import judge
 from sonicrx_ml.fitting import ListeningPlan
 from sonicrx_ml.given import Source
@@ -30,12 +32,20 @@ from sonicrx_ml.sampling import SamplingConfig
 from sonicrx_ml.verdicts import Report
 
 
-def judged(made: Prompted) -> Report | None:
-    """What the judge finds in the new bars; None where they are a part of what is prescribed."""
+def judged(made: Prompted, sound: Sound | None = None) -> Report | None:
+    """What the judge finds in the new bars; None where they are a part of what is prescribed.
+
+    sound : of the whole file, for what does not hang on what was asked: limits and figures.
+    """
     composition = made.composition
     if abs(composition.plan.seconds[-1] - composition.prescription.music_s) > 0.5:
         return None
-    return judge(composition.prescription, composition.midi)
+    found = judge(composition.prescription, composition.midi)
+    if sound is None:
+        return found
+    whole = judge(composition.prescription, None, (sound.samples, sound.rate))
+    kept = (row for row in whole.verdicts if row.limit or row.verdict == "info")
+    return replace(found, verdicts=(*found.verdicts, *kept))
 
 
 def save(
@@ -83,7 +93,7 @@ def _write(
     folder: Path,
     listening: ListeningPlan | None,
 ) -> None:
-    prescription, found = made.composition.prescription, judged(made)
+    prescription, found = made.composition.prescription, judged(made, sound)
     (folder / "track.mid").write_bytes(made.midi)
     audio.save(sound, folder / "track.flac", {"title": f"SonicRx {prescription.id}"})
     (folder / "prescription.json").write_text(prescription.to_json() + "\n")
@@ -103,6 +113,8 @@ def _write(
             listening=listening,
             form=form,
         )
+        page = printed.page(prescription, found, notes, manifest, listening)
+        (folder / "label.html").write_text(page, encoding="utf-8")
 
 
 def _manifest(
@@ -112,11 +124,10 @@ def _manifest(
     return {
         "prescription_id": prescription.id,
         "seed": prescription.seed,
-        "checkpoint_sha256": bundle.sha256,
-        "sampling": asdict(sampling),
         "given_sha256": hashlib.sha256(source.data).hexdigest(),
         "midi_sha256": hashlib.sha256(made.midi).hexdigest(),
         "new_bars": list(made.bars),
+        "filled": made.filled,
         "notes": {
             "kept": made.kept,
             "replaced": made.replaced,
@@ -124,11 +135,7 @@ def _manifest(
             "given_but_not_heard_as_written": dict(source.lost),
         },
         "seconds": read_midi(made.midi).end_seconds,
-        "engine": sound.engine,
-        "font": sound.font,
-        "font_sha256": sound.font_sha256,
-        "version": __version__,
-    }
+    } | made_by(bundle, sampling, sound)
 
 
 def summary(made: Prompted, source: Source) -> str:

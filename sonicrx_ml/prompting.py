@@ -55,6 +55,8 @@ class Prompted:
     "Notes of the file that are in it, each as it was."
     replaced: int
     "Notes of the file that the new bars took the place of."
+    filled: bool
+    "Whether they are within the file, and not behind it."
 
 
 # ---------------------------------------------------------------- continue
@@ -96,7 +98,7 @@ def continued(
     given.append(score, composition.notes, start - source.shift)
     given.set_tempo(score, composition.plan.tempo, start - source.shift)
     bars = (count + held + 1, count + held + len(laid))
-    return Prompted(composition, score.dumps_midi(), bars, len(source.notes), 0)
+    return Prompted(composition, score.dumps_midi(), bars, len(source.notes), 0, False)
 
 
 # ---------------------------------------------------------------- fill
@@ -141,7 +143,7 @@ def filled(
     replaced = given.remove(score, begin, end)
     given.append(score, composition.notes, begin)
     kept = len(source.notes) - replaced
-    return Prompted(composition, score.dumps_midi(), (first, last), kept, replaced)
+    return Prompted(composition, score.dumps_midi(), (first, last), kept, replaced, True)
 
 
 def _in_place(laid: BarPlan, source: Source, first: int, stop: int) -> BarPlan:

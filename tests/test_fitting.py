@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonicrx_ml import screening
+from sonicrx_ml import asking, screening
 from sonicrx_ml.curve import Curve
 from sonicrx_ml.fitting import label, prescribe_for, refuse_given, screened
 from sonicrx_ml.goals import goal_names, library, prescribe
@@ -130,6 +130,16 @@ def test_an_own_breathing_that_is_not_known_is_refused():
     )
     with pytest.raises(ValueError, match=said):
         prescribe_for(person(), "anxiety", breaths_per_min="own")
+
+
+def test_a_prescription_too_may_breathe_as_its_listener_does():
+    asked = prescribe("anxiety", 300, breaths_per_min=5)
+    found = asking.for_listener(person(breathing_rate=16), {"breaths_per_min": "own"}, asked)
+    assert found.prescription.breaths_per_min == Curve.of(12)
+    (change,) = changed(found, "breaths_per_min")
+    assert change.before == Curve.of(5)
+    with pytest.raises(ValueError, match="no breathing_rate is known"):
+        asking.for_listener(person(), {"breaths_per_min": "own"}, asked)
 
 
 def test_two_listeners_share_no_file_name():

@@ -21,7 +21,7 @@ from sonicrx_ml.journal import Journal
 from sonicrx_ml.listener import pseudonym
 from sonicrx_ml.outcomes import before_after
 from sonicrx_ml.prescription import Prescription
-from sonicrx_ml.session import FIGURES, Decision, Session, dose
+from sonicrx_ml.session import FIGURES, Decision, Session, Shown, dose
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ASKED = prescribe("anxiety", seed=7)
@@ -211,11 +211,28 @@ def test_a_pseudonym_is_no_path():
             pseudonym(name, "listener")
 
 
+def table(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_suggestions_and_decisions_have_tables_of_their_own(journal, tmp_path):
+    journal.append(session())
+    journal.show(Shown(listener="L-1", base=ASKED, proposed=ASKED, words="as before"))
+    journal.decide(decision())
+    sessions, suggestions, decisions = journal.export(tmp_path / "log.csv")
+    assert [p.name for p in (sessions, suggestions, decisions)] == [
+        "log.csv", "log.suggestions.csv", "log.decisions.csv"
+    ]  # fmt: skip
+    assert [row["number"] for row in table(suggestions)] == ["1"]
+    assert [row["decision"] for row in table(decisions)] == [decision().decision]
+
+
 def test_the_table_has_every_row_and_says_which_hold(journal, tmp_path):
     journal.append(session())
     journal.append(session(minutes=20, stopped="interrupted"), corrects=1)
-    with journal.export(tmp_path / "out" / "log.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    (written,) = journal.export(tmp_path / "out" / "log.csv")
+    rows = table(written)
     assert [(row["number"], row["corrects"], row["holds"]) for row in rows] == [
         ("1", "", "0"), ("2", "1", "1")
     ]  # fmt: skip

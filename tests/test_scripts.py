@@ -11,6 +11,7 @@ from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sonicrx_ml import audio, checkpoint, compose
@@ -18,7 +19,9 @@ from sonicrx_ml.fitting import prescribe_for
 from sonicrx_ml.goals import prescribe
 from sonicrx_ml.journal import Journal
 from sonicrx_ml.listener import example
+from sonicrx_ml.notes import Notes, TempoMap, write_midi
 from sonicrx_ml.prescription import Prescription
+from sonicrx_ml.verdicts import Report
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
@@ -213,6 +216,70 @@ def test_the_command_on_the_label_gives_the_same_notes(run, bundle, tmp_path, mo
     (again,) = (tmp_path / "again").iterdir()
     assert (again / "track.mid").read_bytes() == (first / "track.mid").read_bytes()
     assert (again / "label.html").read_bytes() == (first / "label.html").read_bytes()
+
+
+def theirs() -> bytes:
+    """Eight bars of 4/4 in C at 80 BPM, a chord on every beat."""
+    onset = np.repeat(np.arange(32.0), 3)
+    pitch = np.array([[60, 64, 67], [60, 65, 69], [59, 62, 67], [60, 64, 67]])
+    ones = np.ones(96, np.int64)
+    return write_midi(
+        Notes(onset, np.ones(96), np.tile(pitch.ravel(), 8), 64 * ones, 0 * ones,
+              tempo=TempoMap(np.zeros(1), np.full(1, 80.0)))
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "bars", "place"),
+    [("duration_s=12", [9, 11], ""), ("'fill=[3,6]'", [3, 6], "fill=[3,6] ")],
+)
+def test_music_composed_on_to_a_file_has_a_report_a_label_and_a_command(
+    run, bundle, tmp_path, monkeypatch, given, bars, place
+):
+    monkeypatch.setattr(checkpoint, "load", lambda folder: bundle)
+    (tmp_path / "theirs.mid").write_bytes(theirs())
+    run("sample.py", "given=theirs.mid", "goal=sleep", given.strip("'"), "out=first")
+    (first,) = (tmp_path / "first").iterdir()
+    manifest = json.loads((first / "manifest.json").read_text())
+    assert manifest["new_bars"] == bars
+    assert {"checkpoint_sha256", "versions", "machine", "font_sha256"} <= manifest.keys()
+    label = unescape((first / "label.html").read_text())
+    assert f"bars {bars[0]} to {bars[1]} are new, the rest was given" in label
+    assert "dBA at the ear" in label, "measured on the whole file"
+    assert "Never while driving or using machines" in (first / "report.html").read_text()
+    report = Report.from_json((first / "report.json").read_text())
+    assert report.row("startle", "sound").limit
+    assert report.find("loudness", "sound") is None, "what was asked is asked of the new bars"
+    shutil.copy(first / "prescription.json", tmp_path)
+    command = re.search("<code>python scripts/sample.py (.*?)</code>", label)
+    assert command is not None
+    assert f"given=… {place}" in command[1].replace("'", "")
+    words = command[1].replace("…", "theirs.mid").replace("'", "").split()
+    run("sample.py", *words, "out=again")
+    (again,) = (tmp_path / "again").iterdir()
+    assert (again / "track.mid").read_bytes() == (first / "track.mid").read_bytes()
+
+
+def test_a_given_file_that_cannot_be_read_is_named(refused, tmp_path):
+    (tmp_path / "theirs.mid").write_bytes(b"no music")
+    said = refused("sample.py", "given=theirs.mid", "goal=sleep", "duration_s=60")
+    assert said.startswith("error: theirs.mid: not a MIDI file")
+
+
+def test_a_day_to_start_on_that_is_none_is_refused(refused):
+    said = refused("sample.py", "course=one_week", "goal=sleep", "starts=1.12.2026")
+    assert said == "error: starts=1.12.2026; legal is a day as 2026-12-01"
+
+
+def test_a_run_that_is_stopped_says_so(run, monkeypatch, capsys):
+    def stop(folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "load", stop)
+    with pytest.raises(SystemExit) as stopped:
+        run("sample.py", "goal=sleep", "duration_s=60")
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == "stopped\n"
 
 
 def test_sample_leaves_a_track_and_a_table(run, bundle, tmp_path, monkeypatch, capsys):
