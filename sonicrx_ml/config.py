@@ -239,7 +239,7 @@ def _unknown(config: DictConfig, path: str = "") -> Iterator[str]:
 def entry(name: str, kind: type[T]) -> Callable[[Callable[[T], None]], Callable[[], None]]:
     """Make a function of a config the `main` of a script: `configs/<name>.yaml` + command line.
 
-    What a user can mend is said in one line, with exit code 2, and a run that the user stops (Ctrl-C)
+    What a user can mend is said in one line, with exit code 2, and a run that is stopped (Ctrl-C)
     ends with 130; where HYDRA_FULL_ERROR is set, with their traceback.
     """
     register(name, kind)

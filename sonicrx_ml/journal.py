@@ -199,12 +199,12 @@ class Journal:
         withdrawn; beside it, where there are any, `*.suggestions.csv` and `*.decisions.csv`."""
         held = {entry.number for entry in self.current()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        written = [_write_csv(path, [*_SESSIONS.c.keys(), "holds"],
-                              ([*row, int(row.number in held)] for row in self._rows(_SESSIONS)))]  # fmt: skip
+        rows = ([*row, int(row.number in held)] for row in self._rows(_SESSIONS))
+        written = [_write_csv(path, [*_SESSIONS.c.keys(), "holds"], rows)]
         for table in (_SUGGESTIONS, _DECISIONS):
-            if rows := self._rows(table):
+            if found := self._rows(table):
                 beside = path.with_name(f"{path.stem}.{table.name}{path.suffix}")
-                written.append(_write_csv(beside, table.c.keys(), rows))
+                written.append(_write_csv(beside, table.c.keys(), found))
         return written
 
     def _rows(self, table: sa.Table) -> Sequence[sa.Row[Any]]:

@@ -328,7 +328,7 @@ def _reproduce(
     name = f" {_cut(str(manifest['checkpoint']))}" if manifest["checkpoint"] else ""
     return (
         f"<code>{escape(command(prescription, manifest, listening))}</code><br>"
-        f"prescription {prescription.id}, seed {prescription.seed}; SHA-256 of the checkpoint{name} "
+        f"prescription {prescription.id}, seed {prescription.seed}; SHA-256 of checkpoint{name} "
         f"<code>{escape(manifest['checkpoint_sha256'][:DIGEST])}…</code>, of the MIDI "
         f"<code>{escape(manifest['midi_sha256'][:DIGEST])}…</code>; sonicrx_ml "
         f"{escape(manifest['versions']['sonicrx_ml'])}; all versions, and the machine: "
