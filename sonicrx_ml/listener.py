@@ -9,6 +9,7 @@ screen, and an example.
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -219,4 +220,8 @@ def example() -> Listener:
 
 
 if __name__ == "__main__":
-    print(vocabulary())
+    parser = argparse.ArgumentParser(
+        prog="python -m sonicrx_ml.listener", description="print what a listener's profile holds"
+    )
+    parser.add_argument("--example", action="store_true", help="print an example alone, as JSON")
+    print(example().to_json() if parser.parse_args().example else vocabulary())

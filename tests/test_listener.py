@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import sys
 
 import pytest
 
@@ -116,7 +117,8 @@ def test_every_sound_can_be_disliked():
     assert set(PALETTE) <= set(screening.sounds())
 
 
-def test_the_vocabulary_is_printed(capsys):
+def test_the_vocabulary_is_printed(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["listener"])
     with pytest.warns(RuntimeWarning, match="found in sys.modules"):  # it is imported already
         runpy.run_module("sonicrx_ml.listener", run_name="__main__")
     printed = capsys.readouterr().out
@@ -127,6 +129,13 @@ def test_the_vocabulary_is_printed(capsys):
     assert all(item.question in printed for item in screening.items().values())
     assert Listener.from_json(printed.partition("Example:")[2]) == listener.example()
     assert max(map(len, printed.splitlines())) <= 140
+
+
+def test_the_example_is_printed_alone(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["listener", "--example"])
+    with pytest.warns(RuntimeWarning, match="found in sys.modules"):
+        runpy.run_module("sonicrx_ml.listener", run_name="__main__")
+    assert Listener.from_json(capsys.readouterr().out) == listener.example()
 
 
 # ---------------------------------------------------------------- screening.toml
