@@ -52,10 +52,10 @@ p,ul{margin:0}ul{padding-left:4mm}
 .warnings{border:1.2pt solid #000;padding:1mm 2mm;margin-bottom:1.4mm}
 .warnings ul{columns:2;column-gap:6mm}.warnings li{break-inside:avoid}
 table{border-collapse:collapse;width:100%}
-th,td{border-top:.5pt solid #777;padding:.7mm 0;text-align:left;vertical-align:top}
-th{width:27mm;padding-right:3mm}tr:has(.rule) th{padding-top:2.1mm}
+th,td{border-top:.5pt solid #777;padding:.65mm 0;text-align:left;vertical-align:top}
+th{width:27mm;padding-right:3mm}tr:has(.rule) th{padding-top:1.8mm}
 tr:last-child>*{border-bottom:.5pt solid #777}
-.rule{display:inline-block;border-bottom:.6pt solid #000;height:4.6mm}
+.rule{display:inline-block;border-bottom:.6pt solid #000;height:4.3mm}
 .box{display:inline-block;border:.6pt solid #000;width:2.7mm;height:2.7mm;vertical-align:-.3mm}
 .pair{white-space:nowrap;margin-right:2.5mm}
 code{font:7.2pt/1.25 "Liberation Mono","Courier New",monospace;overflow-wrap:anywhere}
@@ -309,7 +309,7 @@ def _setting() -> str:
 
 
 def _outcomes() -> str:
-    scales = (("SUDS 0-10", 10), ("VAS", 10), ("STAI-6", 10), ("RMSSD, ms", 11))
+    scales = (("SUDS 0-10", 8), ("VAS", 8), ("STAI-6", 8), ("RMSSD, ms", 9))
     sessions = [
         f"{when}: {' '.join(_line(*scale) for scale in scales)} {last}"
         for when, last in (

@@ -250,7 +250,7 @@ def test_values_are_told_in_words(value, said):
 # ---------------------------------------------------------------- one page
 
 # Of Liberation Sans at 8.4 pt, measured in print with Chromium; a little too large, not too small.
-LETTER_MM, LINE_MM, RULED_MM, PADDING_MM = 1.44, 3.72, 5.2, 1.6
+LETTER_MM, LINE_MM, RULED_MM, PADDING_MM = 1.44, 3.72, 4.9, 1.5
 HEAD_MM, ROLL_MM, LEGEND_MM = 12.0, 26.0, 8.0
 MARGINS_MM = (24.0, 18.0)  # both sides together: width, height
 NAMES_MM = 27.0  # column of the fields' names
