@@ -104,8 +104,8 @@ def compose_on(cfg: SampleConfig, who: Listener | None) -> None:
         else:
             made = prompting.continued(source, asked, bundle, cfg.sampling)
         folder = out / prompted.label(made, source, plan)
-        prompted.save(made, source, bundle, cfg.sampling, folder, cfg.engine, font, plan)
-        print(prompted.summary(made, source))
+        found = prompted.save(made, source, bundle, cfg.sampling, folder, cfg.engine, font, plan)
+        print(prompted.summary(made, source, found))
         print(f"track: {folder}")
 
 

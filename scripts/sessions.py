@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sonicrx_ml import adapt, motifs, plots
+from sonicrx_ml import adapt, asking, motifs, plots
 from sonicrx_ml.config import SessionsConfig, entry
 from sonicrx_ml.hearing import ADULT, CHILD
 from sonicrx_ml.journal import Journal
@@ -49,11 +49,18 @@ def main(cfg: SessionsConfig) -> None:
 
 def session(cfg: SessionsConfig) -> Session:
     figures = {name: getattr(cfg, name) for name in FIGURES}
-    began = datetime.fromisoformat(cfg.began) if cfg.began else datetime.now(UTC)
-    asked = Prescription.from_json(Path(cfg.prescription).read_bytes())
+    began = moment(cfg.began) if cfg.began else datetime.now(UTC)
+    asked = asking.read(cfg.prescription)
     return Session(
         listener=cfg.listener, prescription=asked, began=began, stopped=cfg.stopped, **figures
     ).heard_once()
+
+
+def moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"began={text}; legal is a time as 2026-12-01T20:30") from None
 
 
 def listing(journal: Journal) -> str:
@@ -82,7 +89,7 @@ def suggestion(cfg: SessionsConfig, journal: Journal) -> str:
     who = motifs.profile(cfg.profile)
     if who.id != cfg.listener:
         raise ValueError(f"profile of {who.id}; legal is that of {cfg.listener}")
-    base = Prescription.from_json(Path(cfg.prescription).read_bytes()) if cfg.prescription else None
+    base = asking.read(cfg.prescription) if cfg.prescription else None
     curiosity = adapt.CAUTION if cfg.keep else adapt.CURIOSITY
     found = adapt.suggest_for(
         who, journal.sessions(), cfg.goal, base=base, override=cfg.override, curiosity=curiosity

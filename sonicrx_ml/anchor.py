@@ -121,7 +121,7 @@ class Motif:
 
     @property
     def id(self) -> str:
-        """Eight hex digits, the same for the same motif and for no other."""
+        """Eight hex digits of its hash, to tell it from another listener's."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:8]
 
     def to_dict(self) -> dict[str, Any]:

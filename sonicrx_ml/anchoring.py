@@ -12,7 +12,8 @@ to `CALM` of what it is elsewhere, with which the music around a motif is no les
 rest (benchmarks/anchor.md; what it was without: docs/log.md).
 
 A melody that comes back (`themes`) is played in the same way, laid as soon as it is composed. It is
-the leading family's top line, and what else that family plays in a bar is below it.
+the leading family's top line, and what else that family plays in a bar is below it. It is the
+composer's own, so the temperature stays as it is.
 
 Shapes: B streams, V vocabulary, K bars, P positions of a bar, F families.
 """

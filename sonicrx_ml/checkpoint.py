@@ -61,6 +61,13 @@ class Bundle:
         weights = _weights(composer, np.float32)
         return cls(composer.config, weights, vocabulary, bins, "0" * 64, {})
 
+    @property
+    def name(self) -> str | None:
+        """That of the run which trained it, where its file says so."""
+        run = self.config.get("training", {}).get("run", {})
+        name = run.get("name") if isinstance(run, Mapping) else None
+        return name if isinstance(name, str) else None
+
     @cached_property
     def composer(self) -> Composer:
         """The network in torch, in evaluation mode, on the CPU."""

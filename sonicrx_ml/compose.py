@@ -210,7 +210,7 @@ def _performed(prescription: Prescription, laid: BarPlan, grid: Gridded) -> Comp
 
 
 def chooser(prescriptions: Sequence[Prescription], plans: Sequence[BarPlan]) -> Choose:
-    """Who chooses among takes: the judge, by the latest phrase, on its notes."""
+    """Who chooses among takes: `conformance.deviation`, by the notes of the latest phrase."""
 
     def choose(index: int, first: int, takes: Sequence[Gridded]) -> int:
         off = [_deviation(prescriptions[index], plans[index], first, grid) for grid in takes]
@@ -240,7 +240,7 @@ def produce(
     prescription = composition.prescription
     seconds = prescription.duration_s + TAIL_S
     sound, mastering = master(
-        _rendered(composition, seconds, engine, font),
+        rendered(composition.midi, seconds, engine, font),
         target_lufs=prescription.target_lufs,
         fade_out_s=TAIL_S,
         end_s=seconds,
@@ -261,9 +261,9 @@ def _dynamics(composition: Composition) -> Curve:
     return Curve(((laid.seconds[:-1] + laid.seconds[1:]) / 2)[told], level[told], "dB")
 
 
-def _rendered(composition: Composition, seconds: float, engine: str, font: Path | None) -> Sound:
+def rendered(midi: bytes, seconds: float, engine: str, font: Path | None) -> Sound:
     """How it sounds, with silence after it where it is shorter: a final one is part of a track."""
-    sound = audio.render(composition.midi, engine=engine, font=font, tail_s=TAIL_S)
+    sound = audio.render(midi, engine=engine, font=font, tail_s=TAIL_S)
     short = round(seconds * sound.rate) - sound.samples.shape[1]
     if short <= 0:
         return sound
@@ -295,7 +295,7 @@ def _manifest(
 def made_by(bundle: Bundle, sampling: SamplingConfig, sound: Sound) -> dict[str, Any]:
     """What a manifest says of composer, player, versions and machine."""
     return {
-        "checkpoint": bundle.config.get("training", {}).get("run"),
+        "checkpoint": bundle.name,
         "checkpoint_sha256": bundle.sha256,
         "sampling": asdict(sampling),
         "engine": sound.engine,

@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from sonicrx_ml import emotion
+from sonicrx_ml.keys import Key
 from sonicrx_ml.labels import FIXED_EDGES
 from sonicrx_ml.notes import Floats
 from sonicrx_ml.plan import plan
@@ -57,9 +58,10 @@ def figures(judged: Sequence[Judged]) -> dict[str, Estimate]:
         "attributes met (ASA)": _over_tracks(judged, lambda report: report.score),
         "failed": _over_tracks(judged, lambda report: float(report.failure is not None)),
     }
-    for attribute, where in _rows(judged):
-        name = f"{attribute} passes{_place(judged, attribute, where)}"
-        found[name] = _over_tracks(judged, partial(_passes, attribute=attribute, where=where))
+    for attribute, where, at in _rows(judged):
+        name = f"{attribute} passes{at}" + (" (sound)" if where == "sound" else "")
+        measure = partial(_passes, attribute=attribute, where=where, at=at)
+        found[name] = _over_tracks(judged, measure)
     for where, place in (("notes", ""), ("sound", " (sound)")):
         for reach, name in enumerate(("tempo bin (TB)", "tempo bin or neighbour (TBT)")):
             measure = partial(_same_bin, where=where, reach=reach)
@@ -88,21 +90,22 @@ def figures(judged: Sequence[Judged]) -> dict[str, Estimate]:
 
 
 def qualities(judged: Sequence[Judged]) -> dict[str, Estimate]:
-    """Means over tracks of what is measured on their sound, judged or not, with its unit and level.
+    """Means over tracks of what is measured on their sound, judged or not, with its unit.
 
-    A track where a figure could not be measured is left out of its mean; the count says so.
+    What hangs on the playback level is told apart for every level. A track where a figure could not
+    be measured, or is flagged as not clear or not meant for it, is left out; the count says so.
     """
-    numbers = dict.fromkeys(
-        (row.attribute, row.unit)
-        for one in judged
-        for row in one.report.verdicts
-        if row.where == "sound" and isinstance(row.realised, float)
-    )
+    values: dict[str, list[tuple[float, int]]] = {}
+    for one in judged:
+        for row in one.report.verdicts:
+            clear = row.flag is None or row.section == "asked"
+            if row.where == "sound" and isinstance(row.realised, float) and clear:
+                unit = f", {row.unit}" if row.unit else ""
+                name = f"{row.attribute}{unit}{_at_level(row)}"
+                values.setdefault(name, []).append((row.realised, one.entry))
     return {
-        f"{attribute}{f', {unit}' if unit else ''}{_level(judged, attribute)}": _over_tracks(
-            judged, partial(_realised, attribute=attribute)
-        )
-        for attribute, unit in numbers
+        name: bootstrap([value for value, _ in pairs], groups=[entry for _, entry in pairs])
+        for name, pairs in values.items()
     }
 
 
@@ -183,28 +186,16 @@ def _filled(values: Floats) -> Floats:
     return np.where(np.isfinite(values), values, np.median(told) if len(told) else 0.0)
 
 
-def _rows(judged: Sequence[Judged]) -> list[tuple[str, Where]]:
-    """Attributes that someone was asked for, in the judge's order."""
+def _rows(judged: Sequence[Judged]) -> list[tuple[str, Where, str]]:
+    """Attributes that someone was asked for, in the judge's order, apart for every level."""
     verdicts = (verdict for j in judged for verdict in j.report.verdicts)
-    found = {(v.attribute, v.where): v.tolerance is not None for v in verdicts}
+    found = {(v.attribute, v.where, _at_level(v)): v.tolerance is not None for v in verdicts}
     return [row for row, has_verdict in found.items() if has_verdict]
 
 
-def _place(judged: Sequence[Judged], attribute: str, where: Where) -> str:
-    """Where an attribute is measured, and at which level, as a suffix of its name."""
-    return "" if where == "notes" else f"{_level(judged, attribute)} (sound)"
-
-
-def _level(judged: Sequence[Judged], attribute: str) -> str:
-    """The playback levels of a row that hangs on them, as a suffix of its name."""
-    rows = (j.report.find(attribute, "sound") for j in judged)
-    levels = {row.playback_db_spl for row in rows if row is not None and row.playback_db_spl}
-    return f" at {', '.join(f'{level:g}' for level in sorted(levels))} dB SPL" if levels else ""
-
-
-def _realised(report: Report, attribute: str) -> float | None:
-    row = report.find(attribute, "sound")
-    return row.realised if row is not None and isinstance(row.realised, float) else None
+def _at_level(row: Verdict) -> str:
+    """The playback level of a figure that hangs on one, as a suffix of its name."""
+    return f" at {row.playback_db_spl:g} dB SPL" if row.playback_db_spl else ""
 
 
 def _asked(report: Report, attribute: str, where: Where = "notes") -> Verdict | None:
@@ -213,9 +204,9 @@ def _asked(report: Report, attribute: str, where: Where = "notes") -> Verdict | 
     return None if row is None or row.verdict == "not asked" else row
 
 
-def _passes(report: Report, attribute: str, where: Where) -> float | None:
+def _passes(report: Report, attribute: str, where: Where, at: str = "") -> float | None:
     row = _asked(report, attribute, where)
-    return None if row is None else float(row.verdict == "pass")
+    return None if row is None or _at_level(row) != at else float(row.verdict == "pass")
 
 
 def _agreement(report: Report, attribute: str) -> float | None:
@@ -234,15 +225,11 @@ def _heard_key(report: Report, relative: bool) -> float | None:
     if key.realised is None or mode.realised is None:
         return 0.0
     asked, heard = (
-        (TONICS.index(str(tonic)), str(name))
+        Key(TONICS.index(str(tonic)), str(name), 1.0)
         for tonic, name in ((key.asked, mode.asked), (key.realised, mode.realised))
     )
-    return float(_scale(*asked) == _scale(*heard) if relative else asked == heard)
-
-
-def _scale(tonic: int, mode: str) -> int:
-    """The tonic of the major key that shares the scale."""
-    return tonic if mode == "major" else (tonic + 3) % 12
+    same_scale = asked.to_canonical == heard.to_canonical
+    return float(same_scale and (relative or asked.mode == heard.mode))
 
 
 def _same_bin(report: Report, where: Where, reach: int) -> float | None:

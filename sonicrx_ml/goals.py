@@ -93,7 +93,7 @@ class Evidence:
     title: str
     strength: str
     theory: str
-    """How the music is thought to act."""
+    """What the music of the preset is, and how it is meant to act."""
     claim: str
     """What is known of it."""
     caution: str

@@ -72,6 +72,7 @@ _SUGGESTIONS = sa.Table(
     *(sa.Column(f.name, sa.Text, nullable=f.name == "override") for f in dataclasses.fields(Shown)),
     sqlite_autoincrement=True,
 )
+_PRIVATE = ("words", "override")  # of suggestions and decisions: not exported
 # REPLACE deletes rows without asking the triggers on deletion, so what it would replace is refused.
 _TAKEN = {
     "sessions": "number = NEW.number OR corrects = NEW.corrects",
@@ -196,15 +197,20 @@ class Journal:
 
     def export(self, path: Path) -> list[Path]:
         """CSV files of every row: sessions, where `holds` is 0 for one that was corrected or
-        withdrawn; beside it, where there are any, `*.suggestions.csv` and `*.decisions.csv`."""
+        withdrawn; beside it, where there are any, `*.suggestions.csv` and `*.decisions.csv`.
+
+        Their words and overrides, which may tell of the screen, stay in the journal.
+        """
         held = {entry.number for entry in self.current()}
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = ([*row, int(row.number in held)] for row in self._rows(_SESSIONS))
         written = [_write_csv(path, [*_SESSIONS.c.keys(), "holds"], rows)]
         for table in (_SUGGESTIONS, _DECISIONS):
-            if found := self._rows(table):
+            names = [name for name in table.c.keys() if name not in _PRIVATE]  # noqa: SIM118
+            if found := [row._asdict() for row in self._rows(table)]:
                 beside = path.with_name(f"{path.stem}.{table.name}{path.suffix}")
-                written.append(_write_csv(beside, table.c.keys(), found))
+                cells = ([row[name] for name in names] for row in found)
+                written.append(_write_csv(beside, names, cells))
         return written
 
     def _rows(self, table: sa.Table) -> Sequence[sa.Row[Any]]:

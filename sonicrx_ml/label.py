@@ -153,12 +153,12 @@ def _name(prescription: Prescription) -> str:
 
 
 def _theory(prescription: Prescription) -> str:
-    """How these qualities are thought to act, what is known of it, the mark of the whole goal."""
+    """What is known of the goal, with its mark, and how the music of its preset is meant to act."""
     if prescription.goal not in goal_names():
         return _line("how the music is meant to act", 100)
     known = evidence(prescription.goal)
     mark = f"<b>[{known.strength}: {escape('; '.join(known.citations))}]</b>"
-    return f"{escape(known.theory)} Known: {escape(known.claim)} {mark}"
+    return f"{escape(known.claim)} {mark} What the preset is made for: {escape(known.theory)}"
 
 
 def _selected(listening: ListeningPlan | None) -> str:
@@ -271,10 +271,11 @@ def _strategy(prescription: Prescription) -> str:
 def _sessions(prescription: Prescription, manifest: Mapping[str, Any]) -> str:
     place = manifest.get("course")
     day = f"day {place['day']} of {place['of']}; " if place else ""
+    seconds = manifest.get("seconds", prescription.duration_s)
     silence = prescription.final_silence_s
     quiet = f", the last {clock(silence)} silent" if silence else ""
     return (
-        f"{day}{clock(prescription.duration_s)} a session{quiet}; {_line('sessions', 12)} "
+        f"{day}{clock(seconds)} a session{quiet}; {_line('sessions', 12)} "
         f"{_line('a week', 10)} {_line('time of day', 16)}"
     )
 
@@ -325,7 +326,7 @@ def _outcomes() -> str:
 def _reproduce(
     prescription: Prescription, manifest: Mapping[str, Any], listening: ListeningPlan | None
 ) -> str:
-    name = f" {_cut(str(manifest['checkpoint']))}" if manifest["checkpoint"] else ""
+    name = f" {_cut(manifest['checkpoint'])}" if manifest["checkpoint"] else ""
     return (
         f"<code>{escape(command(prescription, manifest, listening))}</code><br>"
         f"prescription {prescription.id}, seed {prescription.seed}; SHA-256 of checkpoint{name} "

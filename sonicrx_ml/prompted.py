@@ -2,9 +2,10 @@
 
     track.mid, track.flac, prescription.json, report.json, report.html, label.html, manifest.json
 
-The report is about the notes of the new bars alone: what is given was not asked for. Limits for
-every track and figures of the sound are those of the whole file. Bars that are shorter than the
-shortest legal track are not judged, and have neither report nor label.
+The report is about the notes of the new bars alone, since what is given was not asked for, and on
+the sound of the whole file: its length, loudness, final silence, and what holds for every track.
+Bars that are shorter than the shortest legal track are not judged, and have neither report nor
+label.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from sonicrx_ml import audio, report
 from sonicrx_ml import label as printed
 from sonicrx_ml.audio import Sound
 from sonicrx_ml.checkpoint import Bundle, replace_folder
-from sonicrx_ml.compose import TAIL_S, made_by
+from sonicrx_ml.compose import TAIL_S, made_by, rendered
 from sonicrx_ml.conformance import judge
 from sonicrx_ml.fitting import ListeningPlan
 from sonicrx_ml.given import Source
 from sonicrx_ml.goals import evidence_note
 from sonicrx_ml.mastering import master
 from sonicrx_ml.notes import read_midi
+from sonicrx_ml.prescription import CONTROLS, Prescription
 from sonicrx_ml.prompting import Prompted
 from sonicrx_ml.sampling import SamplingConfig
 from sonicrx_ml.verdicts import Report
@@ -35,7 +37,8 @@ from sonicrx_ml.verdicts import Report
 def judged(made: Prompted, sound: Sound | None = None) -> Report | None:
     """What the judge finds in the new bars; None where they are a part of what is prescribed.
 
-    sound : of the whole file, for what does not hang on what was asked: limits and figures.
+    sound : of the whole file, which is held to its length, loudness and final silence and to the
+        limits for every track; nothing else was asked of what is given.
     """
     composition = made.composition
     if abs(composition.plan.seconds[-1] - composition.prescription.music_s) > 0.5:
@@ -43,9 +46,30 @@ def judged(made: Prompted, sound: Sound | None = None) -> Report | None:
     found = judge(composition.prescription, composition.midi)
     if sound is None:
         return found
-    whole = judge(composition.prescription, None, (sound.samples, sound.rate))
-    kept = (row for row in whole.verdicts if row.limit or row.verdict == "info")
-    return replace(found, verdicts=(*found.verdicts, *kept))
+    whole = judge(of_the_whole(made), None, (sound.samples, sound.rate))
+    rows = (row for row in whole.verdicts if row.verdict != "not asked")
+    failure = found.failure or whole.failure
+    return replace(found, failure=failure, verdicts=(*found.verdicts, *rows))
+
+
+def of_the_whole(made: Prompted) -> Prescription:
+    """What is asked of the sound of the whole file."""
+    asked = made.composition.prescription
+    legal = CONTROLS["duration_s"]
+    seconds = seconds_of(made)
+    return Prescription(
+        duration_s=min(max(seconds, legal.low), legal.high),
+        final_silence_s=asked.final_silence_s,
+        max_sharpness_acum=asked.max_sharpness_acum,
+        target_lufs=asked.target_lufs,
+        playback_db_spl=asked.playback_db_spl,
+    )
+
+
+def seconds_of(made: Prompted) -> float:
+    """Length of the file with its new bars, and of the silence that is to follow it."""
+    silence = made.composition.prescription.final_silence_s
+    return read_midi(made.midi).end_seconds + silence
 
 
 def save(
@@ -57,26 +81,31 @@ def save(
     engine: str = "auto",
     font: Path | None = None,
     listening: ListeningPlan | None = None,
-) -> Path:
+) -> Report | None:
     """Render and write the folder, whole or not at all; an older one of that name is replaced.
+
+    Returns what the judge found (see `judged`).
 
     listening : of the listener it is for: told in the report, recorded in the manifest.
     """
+    seconds = seconds_of(made) + TAIL_S
     sound, mastering = master(
-        audio.render(made.midi, engine=engine, font=font, tail_s=TAIL_S),
+        rendered(made.midi, seconds, engine, font),
         target_lufs=made.composition.prescription.target_lufs,
         fade_out_s=TAIL_S,
+        end_s=seconds,
     )
     manifest = _manifest(made, source, bundle, sampling, sound) | {"mastering": asdict(mastering)}
     if listening:
         manifest["listener"] = listening.record()
+    found = judged(made, sound)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as work:
         inner = Path(work) / folder.name
         inner.mkdir()
-        _write(made, sound, manifest, inner, listening)
+        _write(made, sound, manifest, inner, listening, found)
         replace_folder(inner, folder)
-    return folder
+    return found
 
 
 def label(made: Prompted, source: Source, listening: ListeningPlan | None = None) -> str:
@@ -92,8 +121,9 @@ def _write(
     manifest: dict[str, Any],
     folder: Path,
     listening: ListeningPlan | None,
+    found: Report | None,
 ) -> None:
-    prescription, found = made.composition.prescription, judged(made, sound)
+    prescription = made.composition.prescription
     (folder / "track.mid").write_bytes(made.midi)
     audio.save(sound, folder / "track.flac", {"title": f"SonicRx {prescription.id}"})
     (folder / "prescription.json").write_text(prescription.to_json() + "\n")
@@ -134,12 +164,12 @@ def _manifest(
             "new": len(made.composition.notes),
             "given_but_not_heard_as_written": dict(source.lost),
         },
-        "seconds": read_midi(made.midi).end_seconds,
+        "seconds": seconds_of(made),
     } | made_by(bundle, sampling, sound)
 
 
-def summary(made: Prompted, source: Source) -> str:
-    """What was done, in a few lines."""
+def summary(made: Prompted, source: Source, found: Report | None) -> str:
+    """What was done, in a few lines, and what the judge found."""
     first, last = made.bars
     lines = [
         f"bars {first} to {last} are new: {len(made.composition.notes)} notes; of the file's, "
@@ -150,7 +180,6 @@ def summary(made: Prompted, source: Source) -> str:
             f"{count} {reason.replace('_', ' ')}" for reason, count in source.lost.items()
         )
         lines.append(f"kept, but not heard by the composer as written: {told}")
-    found = judged(made)
     lines.append(
         "the new bars are too short to be judged" if found is None else report.summary(found)
     )

@@ -63,13 +63,18 @@ class Prompted:
 
 
 def continuing(source: Source, prescription: Prescription) -> Prescription:
-    """The prescription of what follows, with what is open as in the file."""
+    """The prescription of what follows, with what is open as in the file.
+
+    Raises `ValueError` where it is to breathe: only a whole file is mastered so.
+    """
+    if prescription.breaths_per_min is not None:
+        raise ValueError("breaths_per_min, but what is given does not breathe; legal is none")
     count = len(source.bars)
     last_meter = str(source.bars.meters[-1])
     alike = [str(meter) == last_meter for meter in source.bars.meters[-TEMPO_BARS:]]
     same = alike[::-1].index(False) if False in alike else len(alike)
     open_values = _like(source, count)
-    if prescription.tempo is None and prescription.breaths_per_min is None:
+    if prescription.tempo is None:
         open_values["tempo"] = given.felt_bpm(source, count - same, count)
     return _completed(prescription, source, count - 1, open_values)
 

@@ -57,7 +57,8 @@ class SamplingConfig:
     paced: bool = True
     """With the rules, keep density, polyphony and register near what is asked (see `pacing`)."""
     best_of: int = 1
-    """Takes of each phrase; the one that the judge finds nearest on its notes goes on."""
+    """Takes of each phrase; the one goes on that is nearest to what is asked, by the judge's
+    measures on its notes (`conformance.deviation`)."""
     memory: int = 512
     """Latest tokens that the composer attends to, at most its context. More cost time in
     proportion, and are worth little: docs/log.md."""

@@ -23,8 +23,9 @@ The column `tracks` is another system's: nothing in it was written, performed or
 PUBLISHED_NOTE = """\
 The published figures are from other data, another protocol and text prompts."""
 SOUND_NOTE = """\
-Means over tracks of what was measured on their sound, judged or not. Figures in sone, phon, acum,
-asper, vacil and dBA hold at the level named with them, at which a track of -23 LUFS is played."""
+Means over tracks of what was measured on their sound, judged or not; what is flagged as not clear,
+or not meant for so short a track, is left out. Figures in sone, phon, acum, asper, vacil and dBA
+are apart for every level named, at which a track of -23 LUFS is played. A week has 168 hours."""
 EFFECTS_NOTE = """\
 Rank correlation over tracks, asked (rows) to realised: the diagonal is control, what lies beside it
 is how much one knob moves another. The mode is estimated among all 24 keys, which no transposition

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from sonicrx_ml import anchor, motifs, rules
+from sonicrx_ml import anchor, motifs, rules, sampling
 from sonicrx_ml.anchor import BEATS, Motif
-from sonicrx_ml.anchoring import anchored
+from sonicrx_ml.anchoring import CALM, anchored
 from sonicrx_ml.canonical import GRID, unsnap
 from sonicrx_ml.conformance import judge
 from sonicrx_ml.expression import perform
@@ -20,6 +21,8 @@ from sonicrx_ml.notes import Meter, Notes, TempoMap, write_midi
 from sonicrx_ml.palette import FAMILIES, PALETTE, RANGES
 from sonicrx_ml.plan import plan
 from sonicrx_ml.prescription import METERS, MODES, TONICS, Prescription
+from sonicrx_ml.sampling import SamplingConfig
+from sonicrx_ml.themes import Melody
 from sonicrx_ml.tokens import Vocabulary
 
 VOCABULARY = Vocabulary.build()
@@ -318,6 +321,32 @@ def test_whatever_is_drawn_the_motif_sounds_at_every_place(drawn_at_random, aske
         np.testing.assert_allclose(grid.length[tune], place.length / unit, atol=0.51, rtol=0.1)
         alone = laid.playing[grid.bar[bars & ~tune]].sum(axis=1) == 1
         assert alone.all(), "the leading instrument plays more than the motif beside others"
+
+
+def test_the_composer_is_calm_around_a_motif_and_nowhere_else(bundle):
+    """Bars of the motif, not those of a melody that returns; a track without one beside it."""
+    motif = asked(duration_s=60, tempo=120, anchor_at=[0.5], meter="4/4")
+    laid = [plan(motif), plan(Prescription(duration_s=60))]
+    takes = sampling._Takes(bundle, laid, [1, 2], SamplingConfig())
+    first, *_, last = laid[0].anchors[0].onset.astype(int) // 4
+    for bar in range(len(laid[0])):
+        takes.state.bar[:] = bar
+        calm = first <= bar <= last
+        assert takes.temperature().ravel() == pytest.approx([CALM if calm else 1.0, 1.0])
+    assert takes.anchor is not None
+    takes.anchor.take_up([0], 0, Melody(np.array([0]), np.array([60]), np.array([4])))
+    takes.state.bar[:] = 0
+    assert takes.temperature().ravel() == pytest.approx([1.0, 1.0])
+    raw = sampling._Takes(bundle, laid, [1, 2], SamplingConfig(masked=False, temperature=0.9))
+    raw.state.bar[:] = first
+    assert np.unique(raw.temperature()) == pytest.approx([0.9])
+
+
+def test_a_motif_is_told_from_others_by_its_id():
+    assert re.fullmatch("[0-9a-f]{8}", JOY.id)
+    assert Motif.of(JOY.to_json()).id == JOY.id
+    assert len({motif.id for motif in (*MOTIFS, CHROMATIC, HELD)}) == len(MOTIFS) + 2
+    assert JOY.id in str(JOY)
 
 
 def test_without_an_anchor_the_rules_are_those_of_before():

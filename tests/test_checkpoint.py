@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -254,3 +255,16 @@ def test_what_a_decoder_remembers_is_at_most_the_context(bundle):
     same = [np.allclose(a, b, atol=1e-5) for a, b in zip(*found, strict=True)]
     assert same[:8] == [True] * 8
     assert same[8:] == [False] * 12
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ({"training": {"run": {"name": "small", "model": {"width": 256}}}}, "small"),
+        ({"training": {"run": "small"}}, None),
+        ({"training": {"run": {"name": ["small"]}}}, None),
+        ({}, None),
+    ],
+)
+def test_a_bundle_has_the_name_of_its_run(bundle, config, name):
+    assert replace(bundle, config=config).name == name

@@ -582,3 +582,21 @@ def test_of_two_takes_in_the_asked_key_the_clearer_one_is_nearer():
     assert estimate_key(vague).confidence < estimate_key(clear).confidence
     assert near == sorted(near)
     assert near[0] < 0.1 < near[1] < near[2]
+
+
+def test_of_two_takes_with_equal_phrases_the_one_that_follows_each_bar_is_nearer():
+    """Two and none and two and none notes a beat are one in the mean, as one in every bar is."""
+    beats = np.arange(4.0 * BARS)
+    even = columns(beats)
+    twice = np.sort(np.r_[beats, beats + 0.5])
+    uneven = columns(twice[twice // 4 % 2 == 0])
+    asked = prescribe(duration_s=SECONDS, tempo=60, density=1, meter="4/4")
+    near = [deviation(asked, plan(asked), notes, 0, BARS) for notes in (even, uneven)]
+    assert near[0] < 0.1
+    assert near[1] > near[0] + 0.3
+
+
+def columns(onset: np.ndarray) -> Notes:
+    pitch = np.full(len(onset), 60)
+    tempo = TempoMap(np.zeros(1), np.full(1, 60.0))
+    return Notes(onset, np.full(len(onset), 0.5), pitch, 64 + 0 * pitch, 0 * pitch, tempo=tempo)

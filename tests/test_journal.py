@@ -226,6 +226,8 @@ def test_suggestions_and_decisions_have_tables_of_their_own(journal, tmp_path):
     ]  # fmt: skip
     assert [row["number"] for row in table(suggestions)] == ["1"]
     assert [row["decision"] for row in table(decisions)] == [decision().decision]
+    for row in (*table(suggestions), *table(decisions)):
+        assert not {"words", "override"} & row.keys(), "they may tell of the screen"
 
 
 def test_the_table_has_every_row_and_says_which_hold(journal, tmp_path):

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 from sonicrx_ml import audio, checkpoint, compose
+from sonicrx_ml.drawing import clock
 from sonicrx_ml.fitting import prescribe_for
 from sonicrx_ml.goals import prescribe
 from sonicrx_ml.journal import Journal
 from sonicrx_ml.listener import example
-from sonicrx_ml.notes import Notes, TempoMap, write_midi
+from sonicrx_ml.notes import Notes, TempoMap, read_midi, write_midi
 from sonicrx_ml.prescription import Prescription
 from sonicrx_ml.verdicts import Report
 
@@ -231,14 +232,14 @@ def theirs() -> bytes:
 
 @pytest.mark.parametrize(
     ("given", "bars", "place"),
-    [("duration_s=12", [9, 11], ""), ("'fill=[3,6]'", [3, 6], "fill=[3,6] ")],
+    [("duration_s=14 final_silence_s=2", [9, 11], ""), ("fill=[3,6]", [3, 6], "fill=[3,6] ")],
 )
 def test_music_composed_on_to_a_file_has_a_report_a_label_and_a_command(
     run, bundle, tmp_path, monkeypatch, given, bars, place
 ):
     monkeypatch.setattr(checkpoint, "load", lambda folder: bundle)
     (tmp_path / "theirs.mid").write_bytes(theirs())
-    run("sample.py", "given=theirs.mid", "goal=sleep", given.strip("'"), "out=first")
+    run("sample.py", "given=theirs.mid", "goal=sleep", *given.split(), "out=first")
     (first,) = (tmp_path / "first").iterdir()
     manifest = json.loads((first / "manifest.json").read_text())
     assert manifest["new_bars"] == bars
@@ -249,7 +250,14 @@ def test_music_composed_on_to_a_file_has_a_report_a_label_and_a_command(
     assert "Never while driving or using machines" in (first / "report.html").read_text()
     report = Report.from_json((first / "report.json").read_text())
     assert report.row("startle", "sound").limit
-    assert report.find("loudness", "sound") is None, "what was asked is asked of the new bars"
+    silence = 2.0 if not place else 0.0  # filled bars are followed by what was given
+    seconds = read_midi(first / "track.mid").end_seconds + silence
+    assert manifest["seconds"] == pytest.approx(seconds)
+    assert f"{clock(seconds)} a session{', the last 0:02 silent' if silence else ';'}" in label
+    assert report.row("duration", "sound").asked == pytest.approx(seconds, abs=0.01)
+    for name in ("duration", "loudness", *(["final silence"] if silence else [])):
+        assert report.row(name, "sound").verdict == "pass", name
+    assert report.find("tempo", "sound") is None, "that was asked of the new bars alone"
     shutil.copy(first / "prescription.json", tmp_path)
     command = re.search("<code>python scripts/sample.py (.*?)</code>", label)
     assert command is not None
@@ -269,6 +277,13 @@ def test_a_given_file_that_cannot_be_read_is_named(refused, tmp_path):
 def test_a_day_to_start_on_that_is_none_is_refused(refused):
     said = refused("sample.py", "course=one_week", "goal=sleep", "starts=1.12.2026")
     assert said == "error: starts=1.12.2026; legal is a day as 2026-12-01"
+
+
+def test_what_is_given_cannot_breathe(refused, tmp_path, bundle, monkeypatch):
+    monkeypatch.setattr(checkpoint, "load", lambda folder: bundle)
+    (tmp_path / "theirs.mid").write_bytes(theirs())
+    said = refused("sample.py", "given=theirs.mid", "duration_s=60", "breaths_per_min=6")
+    assert said.startswith("error: breaths_per_min, but what is given does not breathe")
 
 
 def test_a_run_that_is_stopped_says_so(run, monkeypatch, capsys):

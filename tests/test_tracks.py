@@ -113,14 +113,20 @@ def test_a_key_is_heard_in_the_sound_or_its_relative(tmp_path):
 
 
 def test_levels_stand_with_the_figures_that_hang_on_them(folder):
-    quieter = ASKED | {"playback_db_spl": 55, "max_sharpness_acum": 3}
-    (folder.parent / "quiet.json").write_text(json.dumps({"both": quieter, "sound": quieter}))
-    judged = judge_folder(folder, folder.parent / "quiet.json")
+    levels = {
+        name: ASKED | {"playback_db_spl": level, "max_sharpness_acum": 3}
+        for name, level in (("both", 55), ("sound", 70))
+    }
+    (folder.parent / "levels.json").write_text(json.dumps(levels))
+    judged = judge_folder(folder, folder.parent / "levels.json")
     found = evaluation.figures(judged)
-    assert found["sharpness passes at 55 dB SPL (sound)"].n == 2
+    for level in (55, 70):
+        assert found[f"sharpness passes at {level} dB SPL (sound)"].n == 1
     assert found["startle passes (sound)"].n == 2
     heard = evaluation.qualities(judged)
-    assert heard["mean loudness, sone at 55 dB SPL"].n == 2
+    quiet, loud = (heard[f"mean loudness, sone at {level} dB SPL"] for level in (55, 70))
+    assert quiet.value < loud.value, "one track, at its level"
+    assert "loudness range, LU" not in heard, "flagged: of tracks so short it says nothing"
     assert heard["loudness, LUFS"].value == pytest.approx(
         np.mean([j.report.row("loudness", "sound").realised for j in judged])
     )
