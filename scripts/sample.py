@@ -56,6 +56,8 @@ def make_tracks(cfg: SampleConfig, who: Listener | None) -> None:
     with console.status(f"composing {cfg.n} x {prescriptions[0].duration_s:g} s"):
         compositions = compose(prescriptions, bundle, cfg.sampling)
     for composition in compositions:
+        if cfg.n > 1:
+            print(f"seed {composition.prescription.seed}:")
         with console.status("rendering and judging"):
             track = produce(
                 composition, bundle, cfg.sampling, cfg.engine, font, cfg.psychoacoustics

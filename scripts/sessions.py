@@ -25,6 +25,8 @@ BEGIN = ("add", "suggest")  # what may begin a journal
 
 @entry("sessions", SessionsConfig)
 def main(cfg: SessionsConfig) -> None:
+    if cfg.listener.endswith(".json"):
+        raise ValueError(f"listener={cfg.listener}; legal is the pseudonym, and profile=FILE")
     if cfg.do not in BEGIN and not Journal.file(Path(cfg.log), cfg.listener).is_file():
         raise ValueError(f"{cfg.log} has no journal of {cfg.listener}; do=add begins one")
     if cfg.do == "add":
@@ -38,7 +40,7 @@ def main(cfg: SessionsConfig) -> None:
         "export": lambda: "\n".join(map(str, journal.export(out(cfg, "csv")))),
         "chart": lambda: write(out(cfg, "svg"), plots.svg(before_after(journal.sessions()))),
         "suggest": lambda: suggestion(cfg, journal),
-        "accept": lambda: write(out(cfg, "json"), decided(cfg, journal).to_json()),
+        "accept": lambda: accepted(cfg, journal),
         "decline": lambda: decided(cfg, journal).label,
     }
     print(actions[cfg.do]())
@@ -95,6 +97,11 @@ def suggestion(cfg: SessionsConfig, journal: Journal) -> str:
         who, journal.sessions(), cfg.goal, base=base, override=cfg.override, curiosity=curiosity
     )
     return f"suggestion {journal.show(found.shown)}: {found.words}"
+
+
+def accepted(cfg: SessionsConfig, journal: Journal) -> str:
+    found = decided(cfg, journal)
+    return f"{write(out(cfg, 'json'), found.to_json())}: {found.goal}, {found.duration_s:g} s"
 
 
 def decided(cfg: SessionsConfig, journal: Journal) -> Prescription:

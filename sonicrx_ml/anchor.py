@@ -45,6 +45,7 @@ PARTS = 12  # of a felt beat, to which times are rounded
 OFF = 1.4  # factor an inter-onset interval may be off: times rounded to the grid are, 3:2 is not
 DEFAULT_AT = (0.0, 0.5, 1.0)  # the start, the middle, before the end
 MOST_PLACES = 20
+MOST_SHOWN = 40  # characters of what is no motif
 _PHRASE = 4  # bars
 
 
@@ -137,10 +138,12 @@ class Motif:
         if isinstance(value, Motif):
             return value
         if isinstance(value, str | bytes):
+            text = value
             try:
-                value = json.loads(value)
+                value = json.loads(text)
             except ValueError:
-                raise ValueError(f"anchor {value!r}; legal is the JSON of a motif") from None
+                shown = repr(text[:MOST_SHOWN]) + "…" * (len(text) > MOST_SHOWN)
+                raise ValueError(f"anchor {shown}; legal is the JSON of a motif") from None
         names = [field.name for field in fields(cls)]
         legal = f"legal is an object of {', '.join(names)}"
         if not isinstance(value, Mapping):
@@ -215,7 +218,8 @@ def first_bars(at: Sequence[float], seconds: Floats, each: int) -> Ints:
     """The bar in which it begins at each asked time; places do not overlap.
 
     The nearest bar, or the first of a phrase where that is the next to it. `seconds` are the starts
-    of the bars, and last the end of the music.
+    of the bars, and last the end of the music. Raises `ValueError` for a time after the music, and
+    for one before the anchor before it is half over.
     """
     music = seconds[-1]
     asked = np.array([t * music if t <= 1 else t for t in at])
@@ -225,6 +229,12 @@ def first_bars(at: Sequence[float], seconds: Floats, each: int) -> Ints:
     phrase = (nearest + _PHRASE // 2) // _PHRASE * _PHRASE
     start = np.where(np.abs(phrase - nearest) <= 1, phrase, nearest)
     for i in range(1, len(start)):
+        if 2 * (nearest[i] - nearest[i - 1]) < each:
+            raise ValueError(
+                f"anchor_at {at[i]:g} is {asked[i]:.4g} s, before the anchor at {asked[i - 1]:.4g} s "
+                "is half over; legal are times further apart: up to 1 a share of the music, above it "
+                "seconds"
+            )
         start[i] = max(start[i], start[i - 1] + each)
     latest = len(seconds) - 2 - each  # the last bar stays free
     for i in reversed(range(len(start))):

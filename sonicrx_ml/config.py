@@ -6,6 +6,7 @@ YAML groups hold values, dataclasses hold the schema. A config is turned into pl
 
 from __future__ import annotations
 
+import difflib
 import functools
 import os
 import sys
@@ -86,6 +87,8 @@ class SampleConfig(_Controls):  # type: ignore[misc, valid-type]
             raise ValueError("course with given; legal is one of them")
         if self.psychoacoustics and (self.course or self.given is not None):
             raise ValueError("psychoacoustics with course or given; legal is with neither")
+        if self.starts is not None and not self.course:
+            raise ValueError("starts without course; legal is with course=NAME")
         if self.fill is None:
             return
         if self.given is None:
@@ -149,6 +152,8 @@ class EvaluateConfig:
             strange = set(getattr(self, name)) - set(legal)
             if strange:
                 raise ValueError(f"{name}={getattr(self, name)}; legal are {', '.join(legal)}")
+        if self.tracks is not None and self.limit:
+            raise ValueError(f"limit={self.limit} with tracks: all are judged; legal is without")
         if not self.what or self.what == ["likeness"]:
             raise ValueError(f"what={self.what}; legal are nats, suite, and likeness with suite")
 
@@ -284,8 +289,10 @@ def _in_one_line(error: Exception) -> str:
         case MissingConfigException(options=[*options]):
             return f"{said.rstrip('.')}; legal are {', '.join(options)}"
         case HydraException() if isinstance(cause, ConfigAttributeError | ConfigKeyError):
-            legal = ", ".join(str(key) for key in cause.parent_node or () if key != "hydra")
-            return f"unknown {cause.full_key}; legal are {legal}"
+            names = [str(key) for key in cause.parent_node or () if key != "hydra"]
+            near = difflib.get_close_matches(str(cause.full_key), names, 1, 0.8)
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            return f"unknown {cause.full_key}{meant}; legal are {', '.join(names)}"
         case HydraException() if cause is not None:
             return f"{said}: {cause}".partition("\n")[0]
         case OSError(filename=str(name)):

@@ -15,6 +15,7 @@ import numpy as np
 import symusic
 
 from sonicrx_ml import attributes, canonical, keys
+from sonicrx_ml.curve import Curve
 from sonicrx_ml.keys import Key
 from sonicrx_ml.notes import Bars, MidiError, Notes, TempoMap, read_midi
 from sonicrx_ml.palette import FAMILY_OF_PROGRAM
@@ -96,6 +97,17 @@ def most_used(source: Source, stop: int) -> list[int]:
     notes = source.heard.select(before) if before.any() else source.heard
     found = Counter(FAMILY_OF_PROGRAM[notes.program].tolist())
     return [family for family, _ in found.most_common(MOST_INSTRUMENTS)]
+
+
+def felt_curve(source: Source, first: int, stop: int) -> Curve:
+    """Felt tempo over bars of one meter, as the file has it."""
+    seconds = source.notes.tempo.seconds(source.bars.edges[first : stop + 1])
+    middle = (seconds[:-1] + seconds[1:]) / 2 - seconds[0]
+    bpm = [felt_bpm(source, bar, bar + 1) for bar in range(first, stop)]
+    if np.ptp(bpm) < 1e-6:
+        return Curve.of(bpm[0])
+    shares = middle / (seconds[-1] - seconds[0])
+    return Curve.of([[0.0, bpm[0]], *zip(shares.tolist(), bpm, strict=True), [1.0, bpm[-1]]])
 
 
 def felt_bpm(source: Source, first: int, stop: int) -> float:

@@ -88,7 +88,7 @@ def page(
     rows = [
         ("Name", _name(prescription)),
         ("Theory", _theory(prescription)),
-        ("Who selected the music", _selected(listening)),
+        ("Who selected the music", _selected(listening, manifest)),
         ("Structure", _structure(prescription, listening)),
         ("For the listener", _changed(listening)),
         ("Delivery", _delivery(prescription, report)),
@@ -109,7 +109,7 @@ def page(
         _warnings(prescription, listening),
         f"<table><tbody>{table}</tbody></table>",
         small_roll(notes) if notes is not None else "",
-        _legend(),
+        _legend("new_bars" in manifest),
     ]
     title = f"Listening plan {prescription.id}"
     return frame(title, "\n".join(body), STYLE + FIGURE_STYLE + PRINTED_FIGURE)
@@ -161,9 +161,11 @@ def _theory(prescription: Prescription) -> str:
     return f"{escape(known.claim)} {mark} What the preset is made for: {escape(known.theory)}"
 
 
-def _selected(listening: ListeningPlan | None) -> str:
+def _selected(listening: ListeningPlan | None, manifest: Mapping[str, Any]) -> str:
+    given = " on to music that was given," if "new_bars" in manifest else ""
     asked = (
-        f"Composed by SonicRx as prescribed by {_line('', 44)} {_box('chosen with the listener')}"
+        f"Composed by SonicRx{given} as prescribed by {_line('', 44)} "
+        f"{_box('chosen with the listener')}"
     )
     if listening is None or listening.override is None:
         return asked
@@ -360,10 +362,11 @@ def command(
     return " ".join(["python scripts/sample.py prescription=prescription.json", *options])
 
 
-def _legend() -> str:
+def _legend(given: bool) -> str:
+    chosen = "whoever prescribed chose it" + (", or it is as in what was given" if given else "")
     marks = "; ".join(f"<b>{mark}</b> {escape(said)}" for mark, said in library().strengths.items())
     return (
-        f"<p class='fine'>Marks: {marks}; <b>{OWN}</b> whoever prescribed chose it. Fields: RG-MBI "
+        f"<p class='fine'>Marks: {marks}; <b>{OWN}</b> {chosen}. Fields: RG-MBI "
         "2025, which supersedes Robb 2011.</p>"
     )
 

@@ -207,6 +207,7 @@ def main() -> None:
     except ValueError as error:
         parser.error(str(error))
     given.out.write_text(motif.to_json() + "\n")
+    print(f"{given.out}: {motif}")
 
 
 if __name__ == "__main__":

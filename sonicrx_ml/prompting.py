@@ -110,7 +110,7 @@ def continued(
 
 
 def filling(source: Source, first: int, last: int, prescription: Prescription) -> Prescription:
-    """The prescription of the bars between, as long as they are, at the file's mean tempo.
+    """The prescription of the bars between, as long as they are, at the file's tempo.
 
     Less than the shortest legal track is prescribed as a part of one.
     """
@@ -119,7 +119,7 @@ def filling(source: Source, first: int, last: int, prescription: Prescription) -
     values: dict[str, Any] = dict.fromkeys(OF_THE_FILE) | {
         "duration_s": max(seconds, least, CONTROLS["duration_s"].low),
         "final_silence_s": 0.0,
-        "tempo": given.felt_bpm(source, first - 1, last),
+        "tempo": given.felt_curve(source, first - 1, last),
     }
     return _completed(prescription, source, first - 1, _like(source, last), values)
 

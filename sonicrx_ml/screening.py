@@ -145,7 +145,9 @@ def asked_for(goal: str) -> tuple[Item, ...]:
 def permit(
     answers: Mapping[str, bool], goal: str, listener: str, override: str | None
 ) -> Override | None:
-    """The override, where there is one. Raises `ScreenError` where the goal may not pass.
+    """The override that lets the goal pass; None where nothing stands against it.
+
+    Raises `ScreenError` where the goal may not pass, and `ValueError` for what is no override.
 
     An unanswered question counts as one that needs a clinician.
     """
@@ -158,15 +160,14 @@ def permit(
     if open_refusals:
         asks = ", ".join(open_refusals)
         raise ScreenError(f"{whom} first needs an answer to {asks}", overridable=False)
-    if override is not None:
-        return Override.of(override)
+    given = None if override is None else Override.of(override)
     against = [item.name for item in found if item.needs == "clinician"]
     if missing:
         against.append(f"screening not answered: {', '.join(missing)}")
-    if against:
+    if against and given is None:
         raise ScreenError(
             f"{whom} needs a clinician's override ({'; '.join(against)}); legal is override="
             f"{LEGAL_OVERRIDE}",
             overridable=True,
         )
-    return None
+    return given if against else None

@@ -16,6 +16,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import soundfile
 from rich.progress import track
@@ -71,10 +72,12 @@ def listed(folder: Path, prescriptions: Path | None = None) -> list[Listed]:
 
 
 def unclaimed(folder: Path, tracks: list[Listed]) -> list[str]:
-    """Names of the MIDI and audio files in a folder that belong to no track."""
+    """Names of the MIDI and audio files in a folder that belong to no track, and of folders of ours
+    with music that was composed on to a file: what is prescribed is a part of it."""
     claimed = {one.stem for one in tracks}
     music = (p for p in sorted(folder.glob("*")) if p.suffix.lower() in MIDI + AUDIO)
-    return [path.name for path in music if path.with_name(path.stem) not in claimed]
+    names = [path.name for path in music if path.with_name(path.stem) not in claimed]
+    return names + [path.name for path in sorted(folder.glob("*")) if _is_prompted(path)]
 
 
 def judge_all(tracks: list[Listed], out: Path) -> list[Judged]:
@@ -109,9 +112,10 @@ def _asked(folder: Path, prescriptions: Path | None) -> Iterator[tuple[Path, Pre
     """Path without suffix of each track's files, and its prescription."""
     if prescriptions is None:
         for path in sorted(folder.glob("*/prescription.json")):
-            yield path.with_name(OWN_NAME), _legal(str(path), json.loads(path.read_text()))
+            if not _is_prompted(path.parent):
+                yield path.with_name(OWN_NAME), _legal(str(path), _json(path))
         return
-    values = json.loads(prescriptions.read_text())
+    values = _json(prescriptions)
     if not isinstance(values, dict):
         raise ValueError(f"{prescriptions}: legal is a JSON object from names to prescriptions")
     names: dict[str, str] = {}
@@ -122,6 +126,20 @@ def _asked(folder: Path, prescriptions: Path | None) -> Iterator[tuple[Path, Pre
         if names.setdefault(stem, name) != name:
             raise ValueError(f"{prescriptions}: {names[stem]!r} and {name!r} are one track")
         yield folder / stem, _legal(f"{prescriptions}: {name}", asked)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; legal is JSON") from error
+
+
+def _is_prompted(folder: Path) -> bool:
+    """Whether a track of ours was composed on to a given file: its prescription is of a part."""
+    manifest = folder / "manifest.json"
+    values = _json(manifest) if manifest.is_file() else None
+    return isinstance(values, dict) and "new_bars" in values
 
 
 def _legal(name: str, values: object) -> Prescription:

@@ -244,8 +244,10 @@ def test_places_are_on_bars_apart_and_before_the_last():
     seconds = np.arange(0.0, 42.0, 2.0)  # 20 bars of 2 s
     assert anchor.first_bars((0.0, 0.5, 1.0), seconds, 4).tolist() == [0, 10, 15]
     assert anchor.first_bars((0.0, 17.0, 1.0), seconds, 4).tolist() == [0, 8, 15]
-    assert anchor.first_bars((0.0, 0.01, 0.02), seconds, 6).tolist() == [0, 6, 12]
-    assert anchor.first_bars((0.9, 0.95, 1.0), seconds, 6).tolist() == [1, 7, 13]
+    assert anchor.first_bars((0.0, 0.2, 0.5), seconds, 6).tolist() == [0, 6, 12]
+    with pytest.raises(ValueError, match=r"anchor_at 1.5 is 1.5 s, before the anchor at 0 s is"):
+        anchor.first_bars((0.0, 1.5), seconds, 6)
+    assert anchor.first_bars((0.5, 0.75, 1.0), seconds, 6).tolist() == [1, 7, 13]
 
 
 def test_it_is_laid_in_the_key_mode_and_near_the_register():

@@ -316,6 +316,13 @@ def test_a_louder_master_does_not_get_round_the_cap():
     assert free.prescription.target_lufs == -14.0
 
 
+def test_an_override_that_nothing_asks_for_lets_nothing_pass():
+    found = prescribe_for(person(), "anxiety", 300, override="Dr B: present throughout")
+    assert found.override is None
+    with pytest.raises(ValueError, match="legal is 'who: why'"):
+        prescribe_for(person(), "anxiety", 300, override="yes")
+
+
 def test_an_override_does_not_answer_what_may_refuse():
     with pytest.raises(ScreenError, match="first needs an answer to driving") as refused:
         prescribe_for(Listener(id="P07"), "sleep", 300, override="Dr B: known to me")

@@ -252,3 +252,27 @@ def test_what_cannot_be_composed_on_to_is_refused(bundle):
     fast = given_file.read(file_of([(0, False, SCALE)], tempos=[(0, 300.0)]))
     with pytest.raises(ValueError, match=r"bars 5 to 8 is 300 felt BPM; legal are 40 to 210"):
         prompting.continued(fast, Prescription(duration_s=30), bundle, PLAIN)
+
+
+def test_filled_bars_are_asked_for_the_tempo_that_the_file_has(bundle):
+    """Faster bar by bar: its mean alone would be off at both ends."""
+    moving = [(4 * 480 * bar, 60.0 + 4 * bar) for bar in range(8)]
+    source = given_file.read(file_of([(0, False, SCALE)], tempos=moving))
+    made = prompting.filled(source, 3, 6, Prescription(duration_s=30), bundle, PLAIN)
+    asked, laid = made.composition.prescription.tempo, made.composition.plan
+    assert asked is not None
+    middle = (laid.seconds[:-1] + laid.seconds[1:]) / 2 / laid.seconds[-1]
+    assert asked(middle) == pytest.approx([68, 72, 76, 80], rel=1e-3)
+
+
+def test_what_is_heard_of_a_file_is_what_is_remembered(bundle):
+    source = given_file.read(file_of([(0, False, SCALE)]))
+    laid = plan(Prescription(duration_s=20))
+    size = replace(bundle.size, context=512)
+    wide = replace(bundle, size=size)
+    heard = [
+        prompting._before(source, 8, laid, len(laid), wide, replace(PLAIN, memory=memory))
+        for memory in (64, 512)
+    ]
+    lengths = [0 if given is None else len(given.ids) for given in heard]
+    assert 0 < lengths[0] <= 64 < lengths[1]

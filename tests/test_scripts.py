@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sonicrx_ml import audio, checkpoint, compose
+from sonicrx_ml import audio, checkpoint, compose, tracks
 from sonicrx_ml.drawing import clock
 from sonicrx_ml.fitting import prescribe_for
 from sonicrx_ml.goals import prescribe
@@ -262,6 +262,10 @@ def test_music_composed_on_to_a_file_has_a_report_a_label_and_a_command(
     command = re.search("<code>python scripts/sample.py (.*?)</code>", label)
     assert command is not None
     assert f"given=… {place}" in command[1].replace("'", "")
+    assert report.row("tempo").verdict == "pass"
+    with pytest.raises(ValueError, match="has no track"):  # what is prescribed is a part of it
+        tracks.listed(tmp_path / "first")
+    assert tracks.unclaimed(tmp_path / "first", []) == [first.name]
     words = command[1].replace("…", "theirs.mid").replace("'", "").split()
     run("sample.py", *words, "out=again")
     (again,) = (tmp_path / "again").iterdir()
@@ -272,6 +276,23 @@ def test_a_given_file_that_cannot_be_read_is_named(refused, tmp_path):
     (tmp_path / "theirs.mid").write_bytes(b"no music")
     said = refused("sample.py", "given=theirs.mid", "goal=sleep", "duration_s=60")
     assert said.startswith("error: theirs.mid: not a MIDI file")
+
+
+@pytest.mark.parametrize(
+    ("script", "given", "said"),
+    [
+        ("sample.py", "goal=sleep starts=2026-12-01", "starts without course; legal is with"),
+        ("sample.py", "goal=sleep durration_s=60", "unknown durration_s (did you mean duration_s"),
+        ("evaluate.py", "tracks=made limit=1", "limit=1 with tracks: all are judged; legal is"),
+        ("sessions.py", "listener=P07.json", "listener=P07.json; legal is the pseudonym, and"),
+        ("sessions.py", "listener=P07 do=add began=1.12.2026 prescription=a.json minutes=2 "
+         "level_db_spl=60", "began=1.12.2026; legal is a time as 2026-12-01T20:30"),
+        ("evaluate.py", "tracks=. prescriptions=broken.json", "broken.json: Expecting"),
+    ],
+)  # fmt: skip
+def test_what_would_be_passed_over_or_misread_is_refused(refused, tmp_path, script, given, said):
+    (tmp_path / "broken.json").write_text("{")
+    assert refused(script, *given.split()).startswith(f"error: {said}")
 
 
 def test_a_day_to_start_on_that_is_none_is_refused(refused):
@@ -334,7 +355,7 @@ def test_a_journal_from_the_first_session_to_an_accepted_suggestion(run, tmp_pat
     assert shown.startswith("suggestion 1: From 1 rated sessions of L-17")
     assert "Nothing changes until a person accepts." in shown
     assert said("do=add", *heard, "level_db_spl=55") == "row 3\n"  # which would change the next
-    assert said("do=accept", "by=C-3", "out=next.json") == "next.json\n"
+    assert said("do=accept", "by=C-3", "out=next.json") == "next.json: anxiety, 1500 s\n"
     accepted = Prescription.from_json((tmp_path / "next.json").read_bytes())
     journal = Journal(tmp_path / "journals", "L-17")
     (decision,) = journal.decisions()
