@@ -231,9 +231,9 @@ def first_bars(at: Sequence[float], seconds: Floats, each: int) -> Ints:
     for i in range(1, len(start)):
         if 2 * (nearest[i] - nearest[i - 1]) < each:
             raise ValueError(
-                f"anchor_at {at[i]:g} is {asked[i]:.4g} s, before the anchor at {asked[i - 1]:.4g} s "
-                "is half over; legal are times further apart: up to 1 a share of the music, above it "
-                "seconds"
+                f"anchor_at {at[i]:g} is {asked[i]:.4g} s, before the anchor at "
+                f"{asked[i - 1]:.4g} s is half over; legal are times further apart: up to 1 a "
+                "share of the music, above it seconds"
             )
         start[i] = max(start[i], start[i - 1] + each)
     latest = len(seconds) - 2 - each  # the last bar stays free
