@@ -161,7 +161,7 @@ def _headline(parts: Mapping[str, Any]) -> str:
     rows = []
     for part, names in HEADLINE.items():
         found = parts.get(part, {})
-        told = [name for name in names if any(name in found.get(c, {}) for c in columns)]
+        told = [n for n in names if any(_is_told(found.get(c, {}).get(n)) for c in columns)]
         rows += [_headline_row(name, [found.get(c, {}).get(name) for c in columns])
                  for name in told]  # fmt: skip
     if not rows:
@@ -190,6 +190,10 @@ def _headline_row(name: str, estimates: Sequence[Estimate | None]) -> str:
         if one.figure == name
     )
     return f"<tr><th scope='row'>{escape(name)}</th>{cells}<td class='beside'>{beside}</td></tr>"
+
+
+def _is_told(estimate: Estimate | None) -> bool:
+    return estimate is not None and estimate.n > 0
 
 
 def _nats(found: Mapping[str, Any]) -> str:

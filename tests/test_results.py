@@ -230,6 +230,8 @@ def test_the_page_stands_alone_and_says_everything(folder):
         "figure", "all well", "half", "published by others"
     ]  # fmt: skip
     assert "<td>0.5<small>0 to 1</small></td>" in head
+    assert "tempo bin (TB)</th>" in head
+    assert "(sound)" not in head, "nothing was measured on sound"
     for system in published.SYSTEMS:
         assert system.source in unescape(head)
         assert system.protocol in unescape(head)
