@@ -45,6 +45,7 @@ def settings(
             "port_retries": 0,  # on another one the printed address would be wrong
             "token": token,
             "open_browser": browser,
+            "log_level": "ERROR",
             "tornado_settings": {"headers": HEADERS},
         },
         "VoilaConfiguration": {
@@ -59,6 +60,8 @@ def settings(
             "cull_interval": min(CULL_SECONDS, max(1, idle // 2)),
             "cull_connected": True,
         },
+        # Kernels are reached by sockets of the file system, not over TCP, which is in plain text.
+        "KernelManager": {"transport": "ipc"},
         # Sound goes to the page in parts that it asks for: no flood to be held back.
         "ZMQChannelsWebsocketConnection": {"limit_rate": False},
     }
