@@ -8,8 +8,8 @@ composer's, which hears the motif as part of the stream and harmonises around it
 The motif's own notes come before every other rule but the grammar; in the bars from its first onset
 to its last the other rules hold for all other notes. There the composer, which has not chosen the
 tune and is less sure of itself, is held nearer to what it finds likely: its temperature is lowered
-to `CALM` of what it is elsewhere, with which the music around a motif is no less likely than the
-rest (benchmarks/anchor.md; what it was without: docs/log.md).
+to `CALM` of what it is elsewhere, with which the music around a motif is about as likely to it as
+the rest (benchmarks/anchor.md; what it was without: docs/log.md).
 
 A melody that comes back (`themes`) is played in the same way, laid as soon as it is composed. It is
 the leading family's top line, and what else that family plays in a bar is below it. It is the

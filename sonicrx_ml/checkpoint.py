@@ -64,9 +64,10 @@ class Bundle:
     @property
     def name(self) -> str | None:
         """That of the run which trained it, where its file says so."""
-        run = self.config.get("training", {}).get("run", {})
-        name = run.get("name") if isinstance(run, Mapping) else None
-        return name if isinstance(name, str) else None
+        found: Any = self.config
+        for key in ("training", "run", "name"):  # the file is a stranger's: of any shape
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found if isinstance(found, str) else None
 
     @cached_property
     def composer(self) -> Composer:

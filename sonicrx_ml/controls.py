@@ -182,7 +182,7 @@ CONTROLS: dict[str, Control] = {
             name="anchor_at", kind="times", meaning="where it begins (open: start, middle, end)"
         ),
         _number("final_silence_s", "s", 0, 120, 0.0, "silence at the end"),
-        _number("max_sharpness_acum", "acum", 1, 4, None, "mean sharpness at the playback level"),
+        _number("max_sharpness_acum", "acum", 1, 4, None, "sharpness cap, at the playback level"),
         _number("target_lufs", "LUFS", -40, -14, -23.0, "integrated loudness of the file"),
         # 65 dB SPL is about conversational speech: far below the weekly dose of ITU-R H.870 [E].
         _number("playback_db_spl", "dB SPL", 40, 85, 65.0, "playback level of a -23 LUFS track"),

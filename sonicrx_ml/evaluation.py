@@ -46,7 +46,7 @@ def by_column(found: Mapping[str, Sequence[Judged]]) -> dict[str, dict[str, Any]
     """Everything that is said of columns: conformance, effects, sound and failures."""
     return {
         "conformance": {name: figures(judged) for name, judged in found.items()},
-        "sound": {name: qualities(judged) for name, judged in found.items()},
+        "sound": {name: heard for name, judged in found.items() if (heard := qualities(judged))},
         "effects": {name: effects(judged) for name, judged in found.items()},
         "failures": {name: failures(judged) for name, judged in found.items()},
     }

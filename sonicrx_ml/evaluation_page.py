@@ -272,10 +272,9 @@ def _likeness(found: Mapping[str, Any]) -> str:
 
 def _sound(found: Mapping[str, Mapping[str, Estimate]]) -> str:
     """What was measured on the sound, folded away; nothing where nothing was."""
-    heard = {name: figures for name, figures in found.items() if figures}
-    if not heard:
+    if not found:
         return ""
-    shown = table(("figure", *map(plots.label, heard)), map(_row, tables.estimate_rows(heard)))
+    shown = table(("figure", *map(plots.label, found)), map(_row, tables.estimate_rows(found)))
     note = _small(tables.SOUND_NOTE)
     return f"<details><summary>The sound: every figure</summary>{shown}{note}</details>"
 

@@ -206,7 +206,7 @@ class Journal:
         rows = ([*row, int(row.number in held)] for row in self._rows(_SESSIONS))
         written = [_write_csv(path, [*_SESSIONS.c.keys(), "holds"], rows)]
         for table in (_SUGGESTIONS, _DECISIONS):
-            names = [name for name in table.c.keys() if name not in _PRIVATE]  # noqa: SIM118
+            names = [column.name for column in table.c if column.name not in _PRIVATE]
             if found := [row._asdict() for row in self._rows(table)]:
                 beside = path.with_name(f"{path.stem}.{table.name}{path.suffix}")
                 cells = ([row[name] for name in names] for row in found)

@@ -38,13 +38,14 @@ def judged(made: Prompted, sound: Sound | None = None) -> Report | None:
     """What the judge finds in the new bars; None where they are a part of what is prescribed.
 
     sound : of the whole file, which is held to its length, loudness and final silence and to the
-        limits for every track; nothing else was asked of what is given.
+        limits for every track; nothing else was asked of what is given. Left out where the file is
+        longer than any legal track.
     """
     composition = made.composition
     if abs(composition.plan.seconds[-1] - composition.prescription.music_s) > 0.5:
         return None
     found = judge(composition.prescription, composition.midi)
-    if sound is None:
+    if sound is None or seconds_of(made) > CONTROLS["duration_s"].high:
         return found
     whole = judge(of_the_whole(made), None, (sound.samples, sound.rate))
     rows = (row for row in whole.verdicts if row.verdict != "not asked")
@@ -55,10 +56,8 @@ def judged(made: Prompted, sound: Sound | None = None) -> Report | None:
 def of_the_whole(made: Prompted) -> Prescription:
     """What is asked of the sound of the whole file."""
     asked = made.composition.prescription
-    legal = CONTROLS["duration_s"]
-    seconds = seconds_of(made)
     return Prescription(
-        duration_s=min(max(seconds, legal.low), legal.high),
+        duration_s=max(seconds_of(made), CONTROLS["duration_s"].low),
         final_silence_s=asked.final_silence_s,
         max_sharpness_acum=asked.max_sharpness_acum,
         target_lufs=asked.target_lufs,

@@ -61,7 +61,7 @@ def page(parts: Mapping[str, Any]) -> str:
         "failures": _failure_lines,
     }
     blocks = [lines(parts[name]) for name, lines in sections.items() if parts.get(name)]
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
 def _about_lines(about: Mapping[str, Any]) -> list[str]:
@@ -86,10 +86,8 @@ def _conformance_lines(columns: Mapping[str, Mapping[str, Estimate]]) -> list[st
 
 
 def _sound_lines(columns: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
-    heard = {name: found for name, found in columns.items() if found}
-    if not heard:
-        return []
-    return ["## The sound", "", SOUND_NOTE, "", *table(["figure", *heard], estimate_rows(heard))]
+    rows = estimate_rows(columns)
+    return ["## The sound", "", SOUND_NOTE, "", *table(["figure", *columns], rows)]
 
 
 def estimate_rows(columns: Mapping[str, Mapping[str, Estimate]]) -> list[list[str]]:

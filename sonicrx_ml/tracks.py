@@ -137,8 +137,10 @@ def _json(path: Path) -> Any:
 
 def _is_prompted(folder: Path) -> bool:
     """Whether a track of ours was composed on to a given file: its prescription is of a part."""
-    manifest = folder / "manifest.json"
-    values = _json(manifest) if manifest.is_file() else None
+    try:
+        values = _json(folder / "manifest.json")
+    except (OSError, ValueError):  # none, or not ours
+        return False
     return isinstance(values, dict) and "new_bars" in values
 
 

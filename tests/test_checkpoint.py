@@ -263,6 +263,7 @@ def test_what_a_decoder_remembers_is_at_most_the_context(bundle):
         ({"training": {"run": {"name": "small", "model": {"width": 256}}}}, "small"),
         ({"training": {"run": "small"}}, None),
         ({"training": {"run": {"name": ["small"]}}}, None),
+        ({"training": ["run"]}, None),
         ({}, None),
     ],
 )
