@@ -87,13 +87,14 @@ class Case:
         return self.notes.select(inside & (self.notes.program != DRUMS))
 
     @functools.cached_property
-    def key_chances(self) -> Floats:
-        """(24,): of each key, by the finder that labels the corpus, the more accurate one."""
-        return keys.posterior(self.notes)
-
-    @property
     def key(self) -> keys.Key:
-        return keys.likeliest(self.key_chances)
+        """By the finder that labels the corpus, the more accurate one."""
+        return keys.estimate_key(self.notes)
+
+    @functools.cached_property
+    def local_keys(self) -> Floats:
+        """(bars, mode, tonic): probability of each key around each asked bar, by the same."""
+        return keys.local_keys(self.played, self.bars).reshape(-1, 2, 12)
 
     @functools.cached_property
     def second_key(self) -> keys.Key:

@@ -93,9 +93,9 @@ def deviation(
 
     The mean over asked rows on notes of error over tolerance, each at most `FAR`; of a curve the
     mean of what phrases are off, as the judge has it, and of what single bars are, so that of two
-    takes as near the one that follows every bar is nearer. What is asked of the whole piece is
-    told by all that there is: key and mode by how likely others are, so that the clearer take is
-    nearer, and the rest as right or `FAR`.
+    takes as near the one that follows every bar is nearer. Key and mode are off by how likely
+    others are around these bars, so that the clearer take is nearer; what else is asked of the
+    whole piece is right or `FAR`, by all that there is.
     """
     case = Case(prescription, planned, notes)
     span = slice(max(0, first), last)
@@ -109,7 +109,7 @@ def deviation(
                 known = [FAR if e is None else min(FAR, e / row.tolerance) for e in errors]
                 found.append(float(np.mean(known)))
             elif row.chance is not None:
-                found.append(FAR * (1.0 - row.chance(case)))
+                found.append(FAR * (1.0 - float(row.chance(case)[span].mean())))
             elif row.rule == "same":
                 found.append(FAR * float(asked != realised))
     return float(np.mean(found)) if found else 0.0

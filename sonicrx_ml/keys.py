@@ -95,20 +95,11 @@ WEIGHTS = np.array([2.3, 1.5, 2.4, 0.6])  # nats per unit of each field of `Evid
 
 def estimate_key(notes: Notes) -> Key:
     """Key of the whole piece; C major with confidence 0 when nothing is pitched."""
-    return likeliest(posterior(notes))
-
-
-def likeliest(chances: Floats) -> Key:
-    """The key that a `posterior` speaks for."""
+    if not (notes.program != DRUMS).any():
+        return Key(0, "major", 0.0)
+    chances = softmax(np.tensordot(WEIGHTS, evidence(notes), axes=1))
     best = int(chances.argmax())
     return Key(best % 12, "major" if best < 12 else "minor", float(chances[best]))
-
-
-def posterior(notes: Notes) -> Floats:
-    """(24,): probability of each key of the whole piece; all 0 when nothing is pitched."""
-    if not (notes.program != DRUMS).any():
-        return np.zeros(24)
-    return softmax(np.tensordot(WEIGHTS, evidence(notes), axes=1))
 
 
 def evidence(notes: Notes) -> Evidence:
@@ -137,6 +128,14 @@ def local_modes(notes: Notes, bars: Bars, window: int = WINDOW) -> Floats:
     prior[list(HOME_KEYS)] = HOME_NATS
     major = softmax(SHARPNESS * correlate(windows) + prior)[:, :12].sum(axis=1)
     return np.where(windows.sum(axis=1) >= MIN_QUARTERS, major, np.nan)
+
+
+def local_keys(notes: Notes, bars: Bars) -> Floats:
+    """(n_bars, 24): probability of each key of the `WINDOW` bars centred on each bar.
+
+    It is far from certain even where no note leaves the key, so that it tells clear from clearer.
+    """
+    return softmax(SHARPNESS * correlate(moving_sum(bar_histograms(notes, bars), WINDOW)))
 
 
 def bar_histograms(notes: Notes, bars: Bars) -> Floats:

@@ -68,8 +68,8 @@ class Tolerance:
     extent: Callable[[Case], str] = lambda case: "whole"
     flag: Callable[[Case], str | None] = lambda case: None
     """A warning about what was measured."""
-    chance: Callable[[Case], float] | None = None
-    """Probability that it is as asked, where what is realised is the likeliest of several."""
+    chance: Callable[[Case], Floats] | None = None
+    """Probability that it is as asked around each bar, of what the whole piece is asked for."""
 
     @property
     def is_limit(self) -> bool:
@@ -91,14 +91,12 @@ def _asked_key(case: Case) -> str | None:
     return case.prescription.key and f"{case.prescription.key} {case.plan.mode}"
 
 
-def _chance_of_tonic(case: Case) -> float:
-    asked = TONICS.index(str(case.prescription.key))
-    return float(case.key_chances.reshape(2, 12)[:, asked].sum())
+def _chance_of_tonic(case: Case) -> Floats:
+    return case.local_keys[:, :, TONICS.index(str(case.prescription.key))].sum(axis=1)
 
 
-def _chance_of_mode(case: Case) -> float:
-    asked = MODES.index(str(case.plan.mode))
-    return float(case.key_chances.reshape(2, 12)[asked].sum())
+def _chance_of_mode(case: Case) -> Floats:
+    return case.local_keys[:, MODES.index(str(case.plan.mode))].sum(axis=1)
 
 
 def _heard_key(case: Case) -> str:
