@@ -20,12 +20,17 @@ HALVES = (1, 2, 4, 6, 8)  # events per half note that a tempo may show itself by
 
 SEARCH = 0.08  # about the expected tempo, within which it is followed
 RATIOS = np.exp(np.arange(np.log(0.42), np.log(2.4), 0.002))  # of beats to the expected one
-LEVELS = {1.0: (0.5, 1.0, 2.0, 4.0), 1.5: (0.5, 1.0, 1.5, 3.0, 6.0)}
-"""Events per felt beat by which a beat of so many quarters is told from others: of compound meters
-also the quarter, in which they are often heard."""
+RIVAL = 0.75  # of another beat's power, above which the expected one is heard
+LEVELS = {
+    1.0: ((1.0, (0.5, 1.0, 2.0, 4.0)), (RIVAL, (0.5, 1.0, 3.0, 6.0))),
+    1.5: ((1.0, (0.5, 1.0, 1.5, 3.0, 6.0)),),
+}
+"""Events per felt beat by which a beat of so many quarters is told from others, and what they
+count. Of compound meters also the quarter, in which they are often heard. A simple meter may be
+divided in three: what so divides a beat halves one and a half of it, and counts as much less that
+the one of the two which is heard itself is told."""
 GRID = 30  # instants a beat: twice the fastest level of the fastest beat, and more
 BEAT_LEAST = 3.0  # power of a beat over many windows, 1 in noise; over one, twice that
-RIVAL = 0.7  # of another beat's power, above which the expected one is heard
 
 
 def onset_strength(samples: Samples, rate: int) -> Curve:
@@ -66,8 +71,8 @@ def beat_ratio(
     to 2.4 is heard, and one within `SEARCH` of 1 already with `RIVAL` of its power. Half and double
     a beat are taken for it, sound alone seldom tells which of them a listener taps: what is told is
     the one nearest to the expected beat.
-    With the expected tempo told, 72 of 72 pieces of 55 s (test split, and composed) gave 1; told
-    .67 to 1.5 times of it, .6 % did.
+    With the expected tempo told, 262 of 265 pieces gave 1 (40 of the test split, the others
+    composed); told .67 to 1.5 times of it, 1.9 % did.
     """
     beats, _ = _bent(onsets, expected_bpm)
     at = np.arange(beats[0], beats[-1], 1.0 / GRID)
@@ -78,8 +83,11 @@ def beat_ratio(
     energy = (windows**2).sum(axis=1, keepdims=True)
     spectra = np.abs(scipy.fft.rfft(windows, 8 * width)) ** 2 / np.maximum(energy, 1e-9)
     places = scipy.fft.rfftfreq(8 * width, 1.0 / GRID)
-    levels = np.outer(LEVELS[felt_beat], RATIOS)
-    power = np.interp(levels, places, spectra.mean(axis=0)).mean(axis=0)
+    spectrum = spectra.mean(axis=0)
+    power = np.max([
+        weight * np.interp(np.outer(levels, RATIOS), places, spectrum).mean(axis=0)
+        for weight, levels in LEVELS[felt_beat]
+    ], axis=0)  # fmt: skip
     expected = np.abs(RATIOS - 1.0) < SEARCH
     octaves = np.abs(RATIOS * np.array([[0.5], [1.0], [2.0]]) - 1.0) < SEARCH
     rivals = np.where(octaves.any(axis=0), 0.0, power)

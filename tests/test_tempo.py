@@ -52,6 +52,18 @@ def test_the_beat_of_a_compound_meter_is_told_by_its_eighths():
     assert tempo.beat_ratio(onsets, 80.0, 1.5) == pytest.approx(0.75, abs=0.01)
 
 
+@pytest.mark.parametrize(("accented", "heard"), [(3, 1.0), (2, 0.75)])
+def test_of_a_beat_in_three_and_one_and_a_half_of_it_in_two_the_accented_one_is_told(
+    accented, heard
+):
+    """Three tones a second: 60 BPM where every third is accented, 90 where every second is."""
+    sound = clicks(lambda t: np.full_like(t, 3.0), 30, 8_000)
+    tone = np.floor(np.arange(len(sound)) / 8_000 * 3.0)
+    sound *= np.where(tone % accented == 0, 1.0, 0.5)
+    ratio = tempo.beat_ratio(tempo.onset_strength(sound, 8_000), 60.0, 1.0)
+    assert ratio == pytest.approx(heard, abs=0.01)
+
+
 def test_a_glide_is_the_beat_that_was_expected():
     sound = clicks(lambda t: (84 - 24 * t / 60) / 60, 60, 8_000)
     onsets = tempo.onset_strength(sound, 8_000)
