@@ -16,6 +16,7 @@ from sonicrx_ml import (
     likelihood,
     likeness,
     suite,
+    tables,
     tracks,
 )
 from sonicrx_ml.baselines import column
@@ -60,7 +61,9 @@ def main(cfg: EvaluateConfig) -> None:
         if "likeness" in cfg.what:
             parts["likeness"] = likeness.by_column(found, prepared, cfg.split, out)
     parts |= evaluation.by_column(found)
-    print(write(out, parts, found).read_text())
+    full = write(out, parts, found)
+    print(tables.summary(parts))
+    print(f"all figures, with intervals: {full}")
     print(f"page: {evaluation_page.write(out, cfg.players)}")
 
 

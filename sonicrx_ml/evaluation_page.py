@@ -32,19 +32,6 @@ from sonicrx_ml.report import WORDING
 from sonicrx_ml.statistics import Estimate
 from sonicrx_ml.suite import Judged
 
-#: Rows of the first table, by part.
-HEADLINE = {
-    "conformance": (
-        "attributes met (ASA)", "failed", "tempo bin (TB)", "tempo bin or neighbour (TBT)",
-        "tempo bin (TB) (sound)", "tempo bin or neighbour (TBT) (sound)", "tempo error, BPM",
-        "tempo error, BPM (sound)", "key and mode (CK)", "key or relative (CKD)",
-        "key and mode (CK) (sound)", "key or relative (CKD) (sound)", "instrument F1",
-        "duration error, s", "energy over bars (rho)", "density over bars (rho)", "density NRMSE",
-        "polyphony over bars (rho)", "register over bars (rho)", "articulation over bars (rho)",
-        "other knobs moved (mean absolute rho)",
-    ),
-    "likeness": ("two-sample AUC", "two-sample AUC, lengths aside"),
-}  # fmt: skip
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz
 RANKS = ("best", "median", "worst")
 WIDER = """
@@ -158,12 +145,7 @@ def _about(about: Mapping[str, Any]) -> str:
 def _headline(parts: Mapping[str, Any]) -> str:
     """The figures that matter most, and beside them what others publish."""
     columns = list(parts.get("conformance", {}))
-    rows = []
-    for part, names in HEADLINE.items():
-        found = parts.get(part, {})
-        told = [n for n in names if any(_is_told(found.get(c, {}).get(n)) for c in columns)]
-        rows += [_headline_row(name, [found.get(c, {}).get(name) for c in columns])
-                 for name in told]  # fmt: skip
+    rows = [_headline_row(name, estimates) for name, estimates in tables.headline(parts)]
     if not rows:
         return ""
     titles = ["figure", *(plots.label(name) for name in columns), "published by others"]
@@ -190,10 +172,6 @@ def _headline_row(name: str, estimates: Sequence[Estimate | None]) -> str:
         if one.figure == name
     )
     return f"<tr><th scope='row'>{escape(name)}</th>{cells}<td class='beside'>{beside}</td></tr>"
-
-
-def _is_told(estimate: Estimate | None) -> bool:
-    return estimate is not None and estimate.n > 0
 
 
 def _nats(found: Mapping[str, Any]) -> str:

@@ -12,6 +12,19 @@ from typing import Any
 from sonicrx_ml import published
 from sonicrx_ml.statistics import Estimate
 
+#: The figures that matter most, by part.
+HEADLINE = {
+    "conformance": (
+        "attributes met (ASA)", "failed", "tempo bin (TB)", "tempo bin or neighbour (TBT)",
+        "tempo bin (TB) (sound)", "tempo bin or neighbour (TBT) (sound)", "tempo error, BPM",
+        "tempo error, BPM (sound)", "key and mode (CK)", "key or relative (CKD)",
+        "key and mode (CK) (sound)", "key or relative (CKD) (sound)", "instrument F1",
+        "duration error, s", "energy over bars (rho)", "density over bars (rho)", "density NRMSE",
+        "polyphony over bars (rho)", "register over bars (rho)", "articulation over bars (rho)",
+        "other knobs moved (mean absolute rho)",
+    ),
+    "likeness": ("two-sample AUC", "two-sample AUC, lengths aside"),
+}  # fmt: skip
 COLUMNS_NOTE = """\
 Every column is performed alike: `perform` writes the tempo map, the meter, the transposition to the
 asked tonic, the program of each family, articulation, dynamics (which make up for the energy that
@@ -62,6 +75,41 @@ def page(parts: Mapping[str, Any]) -> str:
     }
     blocks = [lines(parts[name]) for name, lines in sections.items() if parts.get(name)]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def summary(parts: Mapping[str, Any]) -> str:
+    """The figures that matter most, without their intervals, in columns for a terminal."""
+    lines = []
+    if "likelihood" in parts:
+        found = parts["likelihood"]["nats_per_note"]
+        told = (f"{name} {estimate.value:.3g}" for name, estimate in found.items())
+        lines.append("nats per note: " + ", ".join(told))
+    if rows := [[name, *map(_value, found)] for name, found in headline(parts)]:
+        lines += _aligned([["", *parts["conformance"]], *rows])
+    return "\n".join(lines)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table of plain text: names to the left, figures to the right."""
+    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+    return ["  ".join([name.ljust(first), *map(str.rjust, cells, others)]) for name, *cells in rows]
+
+
+def headline(parts: Mapping[str, Any]) -> Iterator[tuple[str, list[Estimate | None]]]:
+    """Each of the `HEADLINE` figures that somebody was asked for, by column."""
+    columns = list(parts.get("conformance", {}))
+    for part, names in HEADLINE.items():
+        found = parts.get(part, {})
+        for name in names:
+            estimates = [found.get(column, {}).get(name) for column in columns]
+            if any(estimate is not None and estimate.n for estimate in estimates):
+                yield name, estimates
+
+
+def _value(estimate: Estimate | None) -> str:
+    if estimate is None or not estimate.n:
+        return ""
+    return str(estimate).partition(" [")[0]
 
 
 def _about_lines(about: Mapping[str, Any]) -> list[str]:
@@ -167,4 +215,4 @@ def _escaped(value: object) -> str:
     return str(value).replace("|", "\\|").replace("\n", " ")
 
 
-__all__ = ["columns_note", "likeness_rows", "page", "table"]
+__all__ = ["columns_note", "headline", "likeness_rows", "page", "summary", "table"]

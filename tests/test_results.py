@@ -119,6 +119,16 @@ def test_the_csv_has_a_row_for_every_figure(folder, found):
     assert sum(row["part"] == "conformance" for row in rows) == sum(map(len, figures.values()))
 
 
+def test_the_summary_is_short_and_aligned(found):
+    nats, titles, *rows = tables.summary(found.parts).splitlines()
+    assert nats == "nats per note: told 1.5"
+    assert titles.split() == ["all_well", "half"]
+    assert {len(row) for row in rows} == {len(titles)}
+    assert rows[1].split() == ["failed", "0", "0.5"]
+    assert "polyphony" not in "".join(rows), "none was asked"
+    assert tables.summary({}) == ""
+
+
 def test_verdicts_are_rows(found):
     rows = list(results.verdicts(found.tracks))
     missed = [row for row in rows if row["column"] == "all_well" and row["verdict"] == "fail"]
@@ -272,10 +282,12 @@ def test_the_script_judges_anyones_tracks(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["evaluate.py", *given])
     runpy.run_path(str(ROOT / "scripts" / "evaluate.py"), run_name="__main__")
     printed = capsys.readouterr().out
-    assert "| failed | 0.5 [0, 1] (2) |" in printed
-    assert "page: judged/results.html" in printed
-    assert "another system's" in printed
-    assert "`raw`" not in printed
+    assert re.search(r"^failed +0\.5$", printed, re.MULTILINE)
+    assert "all figures, with intervals: judged/results.md\npage: judged/results.html" in printed
+    written = (tmp_path / "judged" / "results.md").read_text()
+    assert "| failed | 0.5 [0, 1] (2) |" in written
+    assert "another system's" in written
+    assert "`raw`" not in written
     names = {path.name for path in (tmp_path / "judged").iterdir()}
     assert names == {"results.json", "results.csv", "results.md", "results.html", "tracks.jsonl",
                      "tracks.jsonl.gz"}  # fmt: skip
