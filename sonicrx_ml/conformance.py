@@ -45,6 +45,7 @@ Flags = NDArray[np.bool_]
 LEAST_TOLD = 0.5  # share of bars that must have a value before a curve can pass [E]
 NOT_KNOWN = "not measured: there is nothing to tell it by"
 FAR = 4.0  # tolerances off, from which `deviation` sees no difference
+CLEAR_KEY = 0.6  # chance of the asked key around a bar, from which it is clear [E]
 SERIES_POINTS = 600  # at most, in the series of a report
 
 
@@ -93,9 +94,9 @@ def deviation(
 
     The mean over asked rows on notes of error over tolerance, each at most `FAR`; of a curve the
     mean of what phrases are off, as the judge has it, and of what single bars are, so that of two
-    takes as near the one that follows every bar is nearer. Key and mode are off by how likely
-    others are around these bars, so that the clearer take is nearer; what else is asked of the
-    whole piece is right or `FAR`, by all that there is.
+    takes as near the one that follows every bar is nearer. Key and mode are off by what they lack
+    to be clear around these bars; what else is asked of the whole piece is right or `FAR`, by all
+    that there is.
     """
     case = Case(prescription, planned, notes)
     span = slice(max(0, first), last)
@@ -109,7 +110,8 @@ def deviation(
                 known = [FAR if e is None else min(FAR, e / row.tolerance) for e in errors]
                 found.append(float(np.mean(known)))
             elif row.chance is not None:
-                found.append(FAR * (1.0 - float(row.chance(case)[span].mean())))
+                unclear = np.maximum(0.0, 1.0 - row.chance(case)[span] / CLEAR_KEY)
+                found.append(FAR * float(unclear.mean()))
             elif row.rule == "same":
                 found.append(FAR * float(asked != realised))
     return float(np.mean(found)) if found else 0.0

@@ -572,16 +572,16 @@ def test_bars_of_which_nothing_is_asked_tell_nothing(open_bars: int, flag: str |
     assert _too_little(row, asked, np.full(8, 60.0)) == flag
 
 
-def test_of_two_takes_in_the_asked_key_the_clearer_one_is_nearer():
-    """Without its leading note and fourth D major is also G or A major, less so than D major."""
-    clear = piece()
-    vague = clear.select(~np.isin(clear.pitch % 12, (1, 6, 7)))
-    foreign = clear.transpose(1)
+def test_of_two_takes_in_the_asked_key_the_one_that_stays_there_is_nearer():
+    """One goes to B flat major for four of its bars, which leave the key of the whole as it is."""
+    home = piece()
+    away = (home.onset >= 4 * 8) & (home.onset < 4 * 12)
+    strays = replace(home, pitch=home.pitch + np.where(away, -4, 0))
+    foreign = home.transpose(1)
     asked = prescribe(duration_s=SECONDS, tempo=60, key="D", mode="major", meter="4/4")
-    near = [deviation(asked, plan(asked), notes, 0, BARS) for notes in (clear, vague, foreign)]
-    assert estimate_key(vague).confidence < estimate_key(clear).confidence
-    assert near == sorted(near)
-    assert near[0] < near[1] < near[2] - 0.5
+    assert str(estimate_key(strays)) == str(estimate_key(home)) == "D major"
+    near = [deviation(asked, plan(asked), notes, 0, BARS) for notes in (home, strays, foreign)]
+    assert near[0] < 0.1 < near[1] < near[2] - 0.5
 
 
 def test_of_two_takes_with_equal_phrases_the_one_that_follows_each_bar_is_nearer():
