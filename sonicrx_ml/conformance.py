@@ -45,7 +45,7 @@ Flags = NDArray[np.bool_]
 LEAST_TOLD = 0.5  # share of bars that must have a value before a curve can pass [E]
 NOT_KNOWN = "not measured: there is nothing to tell it by"
 FAR = 4.0  # tolerances off, from which `deviation` sees no difference
-CLEAR_KEY = 0.6  # chance of the asked key around a bar, from which it is clear [E]
+CLEAR_KEY = 0.4  # chance of the asked key around a bar, from which it is clear [E]
 SERIES_POINTS = 600  # at most, in the series of a report
 
 
