@@ -573,15 +573,16 @@ def test_bars_of_which_nothing_is_asked_tell_nothing(open_bars: int, flag: str |
 
 
 def test_of_two_takes_in_the_asked_key_the_one_that_stays_there_is_nearer():
-    """One goes to B flat major for four of its bars, which leave the key of the whole as it is."""
+    """One goes to A flat major for six of its bars, which leave the key of the whole as it is."""
     home = piece()
-    away = (home.onset >= 4 * 8) & (home.onset < 4 * 12)
-    strays = replace(home, pitch=home.pitch + np.where(away, -4, 0))
+    away = (home.onset >= 4 * 5) & (home.onset < 4 * 11)
+    strays = replace(home, pitch=home.pitch + np.where(away, 6, 0))
     foreign = home.transpose(1)
     asked = prescribe(duration_s=SECONDS, tempo=60, key="D", mode="major", meter="4/4")
     assert str(estimate_key(strays)) == str(estimate_key(home)) == "D major"
     near = [deviation(asked, plan(asked), notes, 0, BARS) for notes in (home, strays, foreign)]
-    assert near[0] < 0.1 < near[1] < near[2] - 0.5
+    assert near[0] < 0.1
+    assert near[0] + 0.3 < near[1] < near[2] - 0.3
 
 
 def test_of_two_takes_with_equal_phrases_the_one_that_follows_each_bar_is_nearer():
