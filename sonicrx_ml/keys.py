@@ -131,10 +131,7 @@ def local_modes(notes: Notes, bars: Bars, window: int = WINDOW) -> Floats:
 
 
 def local_keys(notes: Notes, bars: Bars) -> Floats:
-    """(n_bars, 24): probability of each key of the `WINDOW` bars centred on each bar.
-
-    It is far from certain even where no note leaves the key, so that it tells clear from clearer.
-    """
+    """(n_bars, 24): probability of each key of the `WINDOW` bars centred on each bar."""
     return softmax(SHARPNESS * correlate(moving_sum(bar_histograms(notes, bars), WINDOW)))
 
 

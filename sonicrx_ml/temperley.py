@@ -1,6 +1,6 @@
 """Key of symbolic music by another road than `keys`: how the judge checks what labels also say.
 
-`keys.estimate_key` labels the corpus and helps to choose between takes. Were it the judge too, what
+`keys` labels the corpus and helps to choose between takes. Were it the judge too, what
 it gets wrong would count as right. So CK and CKD are told by a finder that shares neither method
 nor figures with it: the Bayesian model of Temperley ("Music and Probability", MIT Press 2007,
 chapter 6; "A Bayesian key-finding model", MIREX 2005).
