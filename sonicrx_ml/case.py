@@ -92,14 +92,17 @@ class Case:
         return keys.estimate_key(self.notes)
 
     @functools.cached_property
-    def local_keys(self) -> Floats:
-        """(bars, mode, tonic): probability of each key around each asked bar, by the same."""
-        return keys.local_keys(self.played, self.bars).reshape(-1, 2, 12)
+    def second_key(self) -> keys.Key:
+        """By a finder that does not label."""
+        return temperley.estimate_key(self.notes)
 
     @functools.cached_property
-    def second_key(self) -> keys.Key:
-        """By a finder that neither labels nor chooses between takes."""
-        return temperley.estimate_key(self.notes)
+    def key_shares(self) -> Floats:
+        """(mode, tonic): how much of what is played is in each key, as takes are chosen by it."""
+        if len(self.played) == 0:
+            return np.zeros((2, 12))
+        present = temperley.sounding(self.played)
+        return temperley.key_shares(present, temperley.TRAINED).reshape(2, 12)
 
     @functools.cached_property
     def measured(self) -> dict[str, Floats]:

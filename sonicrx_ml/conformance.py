@@ -45,7 +45,7 @@ Flags = NDArray[np.bool_]
 LEAST_TOLD = 0.5  # share of bars that must have a value before a curve can pass [E]
 NOT_KNOWN = "not measured: there is nothing to tell it by"
 FAR = 4.0  # tolerances off, from which `deviation` sees no difference
-CLEAR_KEY = 0.4  # chance of the asked key around a bar, from which it is clear [E]
+CLEAR_KEY = 0.65  # of a piece in the asked key is enough: real music leaves its key [E]
 SERIES_POINTS = 600  # at most, in the series of a report
 
 
@@ -94,26 +94,27 @@ def deviation(
 
     The mean over asked rows on notes of error over tolerance, each at most `FAR`; of a curve the
     mean of what phrases are off, as the judge has it, and of what single bars are, so that of two
-    takes as near the one that follows every bar is nearer. Key and mode are off by what they lack
-    to be clear around these bars; what else is asked of the whole piece is right or `FAR`, by all
-    that there is.
+    takes as near the one that follows every bar is nearer. Of key and mode it is what the piece
+    lacks of being in them for the most part; what else is asked of the whole piece is right or
+    `FAR`, by all that there is.
     """
     case = Case(prescription, planned, notes)
     span = slice(max(0, first), last)
     found = []
     for row in TOLERANCES:
-        if row.where == "notes" and row.tolerance is not None and case.asks(row.control):
-            asked, realised = row.asked(case), row.realised(case)
-            if isinstance(asked, np.ndarray) and isinstance(realised, np.ndarray):
-                bar = replace(row, phrase=1)
-                errors = [_curve_error(r, asked[span], realised[span]) for r in (row, bar)]
-                known = [FAR if e is None else min(FAR, e / row.tolerance) for e in errors]
-                found.append(float(np.mean(known)))
-            elif row.chance is not None:
-                unclear = np.maximum(0.0, 1.0 - row.chance(case)[span] / CLEAR_KEY)
-                found.append(FAR * float(unclear.mean()))
-            elif row.rule == "same":
-                found.append(FAR * float(asked != realised))
+        if row.where != "notes" or row.tolerance is None or not case.asks(row.control):
+            continue
+        if row.share is not None:
+            found.append(FAR * max(0.0, 1.0 - row.share(case) / CLEAR_KEY))
+            continue
+        asked, realised = row.asked(case), row.realised(case)
+        if isinstance(asked, np.ndarray) and isinstance(realised, np.ndarray):
+            bar = replace(row, phrase=1)
+            errors = [_curve_error(r, asked[span], realised[span]) for r in (row, bar)]
+            known = [FAR if e is None else min(FAR, e / row.tolerance) for e in errors]
+            found.append(float(np.mean(known)))
+        elif row.rule == "same":
+            found.append(FAR * float(asked != realised))
     return float(np.mean(found)) if found else 0.0
 
 

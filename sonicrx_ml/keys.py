@@ -130,11 +130,6 @@ def local_modes(notes: Notes, bars: Bars, window: int = WINDOW) -> Floats:
     return np.where(windows.sum(axis=1) >= MIN_QUARTERS, major, np.nan)
 
 
-def local_keys(notes: Notes, bars: Bars) -> Floats:
-    """(n_bars, 24): probability of each key of the `WINDOW` bars centred on each bar."""
-    return softmax(SHARPNESS * correlate(moving_sum(bar_histograms(notes, bars), WINDOW)))
-
-
 def bar_histograms(notes: Notes, bars: Bars) -> Floats:
     """(n_bars, 12): note-quarters of each pitch class that sound within each bar; no drums."""
     notes = notes.select(notes.program != DRUMS)

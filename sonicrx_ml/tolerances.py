@@ -68,8 +68,8 @@ class Tolerance:
     extent: Callable[[Case], str] = lambda case: "whole"
     flag: Callable[[Case], str | None] = lambda case: None
     """A warning about what was measured."""
-    chance: Callable[[Case], Floats] | None = None
-    """Probability that it is as asked around each bar, of what the whole piece is asked for."""
+    share: Callable[[Case], float] | None = None
+    """How much of the piece is as asked, of what the whole is asked for."""
 
     @property
     def is_limit(self) -> bool:
@@ -91,12 +91,12 @@ def _asked_key(case: Case) -> str | None:
     return case.prescription.key and f"{case.prescription.key} {case.plan.mode}"
 
 
-def _chance_of_tonic(case: Case) -> Floats:
-    return case.local_keys[:, :, TONICS.index(str(case.prescription.key))].sum(axis=1)
+def _share_in_tonic(case: Case) -> float:
+    return float(case.key_shares[:, TONICS.index(str(case.prescription.key))].sum())
 
 
-def _chance_of_mode(case: Case) -> Floats:
-    return case.local_keys[:, MODES.index(str(case.plan.mode))].sum(axis=1)
+def _share_in_mode(case: Case) -> float:
+    return float(case.key_shares[MODES.index(str(case.plan.mode))].sum())
 
 
 def _heard_key(case: Case) -> str:
@@ -218,13 +218,13 @@ TOLERANCES: tuple[Tolerance, ...] = (
               "to fit"),
     Tolerance("key", "notes", "", "same", 0.0, "key",
               lambda case: case.prescription.key, lambda case: TONICS[case.key.tonic],
-              "tonic; profiles of Albrecht & Shanahan 2013", chance=_chance_of_tonic),
+              "tonic; profiles of Albrecht & Shanahan 2013", share=_share_in_tonic),
     Tolerance("mode", "notes", "", "same", 0.0, "mode",
               lambda case: case.plan.mode, lambda case: case.key.mode,
-              "profiles of Albrecht & Shanahan 2013", chance=_chance_of_mode),
+              "profiles of Albrecht & Shanahan 2013", share=_share_in_mode),
     Tolerance("key and mode", "notes", "", "same", None, "key", _asked_key, _heard_key,
-              "both at once, CK of Text2midi, by a finder that labels and choices do not use "
-              "(Temperley 2007); judged one by one above", flag=_finders_disagree),
+              "both at once, CK of Text2midi, by a finder that labels do not use (Temperley 2007); "
+              "judged one by one above", flag=_finders_disagree),
     Tolerance("key or relative", "notes", "", "same", None, "key",
               _asked_key, _heard_key_or_relative,
               "CKD of Text2midi: the relative key, which shares the scale, counts as the asked; "
