@@ -573,16 +573,16 @@ def test_bars_of_which_nothing_is_asked_tell_nothing(open_bars: int, flag: str |
 
 
 def test_of_two_takes_in_the_asked_key_the_one_that_stays_there_is_nearer():
-    """One goes to A flat major for six of its bars, which leave the key of the whole as it is."""
+    """One is in A flat major for half of its bars, in which labels still hear D major as a whole."""
     home = piece()
-    away = (home.onset >= 4 * 5) & (home.onset < 4 * 11)
+    away = (home.onset >= 4 * 4) & (home.onset < 4 * 12)
     strays = replace(home, pitch=home.pitch + np.where(away, 6, 0))
     foreign = home.transpose(1)
     asked = prescribe(duration_s=SECONDS, tempo=60, key="D", mode="major", meter="4/4")
     assert str(estimate_key(strays)) == str(estimate_key(home)) == "D major"
     near = [deviation(asked, plan(asked), notes, 0, BARS) for notes in (home, strays, foreign)]
     assert near[0] < 0.1
-    assert near[0] + 0.1 < near[1] < near[2] - 0.3
+    assert near[0] + 0.2 < near[1] < near[2] - 0.2
 
 
 def test_a_take_of_drums_alone_has_no_key():
