@@ -573,7 +573,7 @@ def test_bars_of_which_nothing_is_asked_tell_nothing(open_bars: int, flag: str |
 
 
 def test_of_two_takes_in_the_asked_key_the_one_that_stays_there_is_nearer():
-    """One is in A flat major for half of its bars, in which labels still hear D major as a whole."""
+    """One is in A flat major for half of its bars; labels still hear D major of the whole."""
     home = piece()
     away = (home.onset >= 4 * 4) & (home.onset < 4 * 12)
     strays = replace(home, pitch=home.pitch + np.where(away, 6, 0))
