@@ -233,7 +233,7 @@ class Case:
         centres = (self.plan.seconds[:-1] + self.plan.seconds[1:]) / 2
         felt = self.plan.bars.meters[0].felt_beat
         asked = acoustics.Curve(centres, self.plan.bpm, "BPM")
-        overall = beat_ratio(heard.onsets, asked, felt, window)
+        overall = beat_ratio(heard.onsets, asked, felt)
         if not abs(overall - 1.0) < SEARCH:
             return self.plan.bpm * overall
         expected = acoustics.Curve(centres, self.plan.bpm * felt, "BPM")
