@@ -59,9 +59,18 @@ def test_of_a_beat_in_three_and_one_and_a_half_of_it_in_two_the_accented_one_is_
     """Three tones a second: 60 BPM where every third is accented, 90 where every second is."""
     sound = clicks(lambda t: np.full_like(t, 3.0), 30, 8_000)
     tone = np.floor(np.arange(len(sound)) / 8_000 * 3.0)
-    sound *= np.where(tone % accented == 0, 1.0, 0.4)
+    sound *= np.where(tone % accented == 0, 1.0, 0.3)
     ratio = tempo.beat_ratio(tempo.onset_strength(sound, 8_000), 60.0, 1.0)
     assert ratio == pytest.approx(heard, abs=0.01)
+
+
+def test_a_beat_is_heard_to_the_very_end():
+    """Of 39 s the last fifteen have a beat: of a window of the first 32 s only the faint end."""
+    times = np.arange(3900) / tempo.ONSET_RATE
+    strength = np.where((times > 24) & (times % 1.0 < 0.03), 5.0, 0.0)
+    for values in (strength, strength[::-1]):
+        beats = acoustics.Curve(times, values, "")
+        assert tempo.beat_ratio(beats, 60.0, 1.0) == pytest.approx(1.0, abs=0.01)
 
 
 def test_a_glide_is_the_beat_that_was_expected():
