@@ -272,8 +272,8 @@ TOLERANCES: tuple[Tolerance, ...] = (
               "length of the file; [E] under a beat at calm tempi; the end may ring 3 s"),
     Tolerance("tempo", "sound", "BPM", "within %", SOUND_TEMPO, "tempo",
               lambda case: case.target("tempo"), lambda case: case.sound_tempo,
-              "the beat heard in windows of 32 s, half and double as good, followed within 8 % over "
-              "16 s; [E] twice the noticeable, since soft onsets blur it",
+              "the beat heard in windows of 32 s, half and double as good, followed within 8 % "
+              "over 16 s; [E] twice the noticeable, since soft onsets blur it",
               flag=_tempo_disagreement),
     Tolerance("key", "sound", "", "same", 0.0, "key",
               lambda case: case.prescription.key, _sound_tonic,
