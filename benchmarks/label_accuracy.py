@@ -340,8 +340,9 @@ Fitted weights {fields}: {weights}; shipped: {shipped}.
 Albrecht & Shanahan and Krumhansl & Kessler: one duration histogram of the piece. Temperley: his
 Bayesian model, by which the judge tells CK and CKD; nothing of it is fitted but the chance to stay
 in a key, .95, chosen among .8, .9, .95, .98 and .998. On pop909 it takes many a major key for its
-relative. Takes are chosen by the same model with figures of training pieces: by how many of their
-quarters hold each degree, in major {degrees[0]}, in minor {degrees[1]}.
+relative. Takes are chosen by the same model with figures of training pieces of the first two
+sources, which it is tried on too: by how many of their quarters hold each degree, in major
+{degrees[0]}, in minor {degrees[1]}.
 Shipped, from sums rounded on the way: {trained[0]}; {trained[1]}.
 
 {accuracy}

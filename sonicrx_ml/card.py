@@ -264,7 +264,10 @@ def _result_lines(facts: Mapping[str, Any], results: Mapping[str, Any] | None) -
             name: {figure: Estimate.from_dict(found) for figure, found in column.items()}
             for name, column in results["conformance"].items()
         }
-        lines.append(_table(["figure", *columns], tables.estimate_rows(columns)))
+        lines += [
+            tables.columns_note(columns),
+            _table(["figure", *columns], tables.estimate_rows(columns)),
+        ]
     return lines
 
 

@@ -210,7 +210,7 @@ def _performed(prescription: Prescription, laid: BarPlan, grid: Gridded) -> Comp
 
 
 def chooser(prescriptions: Sequence[Prescription], plans: Sequence[BarPlan]) -> Choose:
-    """Who chooses among takes: `conformance.deviation`, by the notes of the latest phrase."""
+    """Who chooses among takes: `conformance.deviation`, at the end of each phrase."""
 
     def choose(index: int, first: int, takes: Sequence[Gridded]) -> int:
         off = [_deviation(prescriptions[index], plans[index], first, grid) for grid in takes]

@@ -45,7 +45,7 @@ Flags = NDArray[np.bool_]
 LEAST_TOLD = 0.5  # share of bars that must have a value before a curve can pass [E]
 NOT_KNOWN = "not measured: there is nothing to tell it by"
 FAR = 4.0  # tolerances off, from which `deviation` sees no difference
-CLEAR_KEY = 0.65  # of a piece in the asked key is enough: real music leaves its key [E]
+CLEAR_KEY = 0.65  # of a piece in the asked tonic or mode is enough: real music leaves both [E]
 SERIES_POINTS = 600  # at most, in the series of a report
 
 
@@ -92,11 +92,13 @@ def deviation(
 ) -> float:
     """How far bars `first` to `last` (not included) of a piece, or of a part of it, are off.
 
+    Curves are compared in these bars, the rest in all that there is: a phrase may leave the key
+    where what is around it makes up for it, as real music does.
+
     The mean over asked rows on notes of error over tolerance, each at most `FAR`; of a curve the
     mean of what phrases are off, as the judge has it, and of what single bars are, so that of two
-    takes as near the one that follows every bar is nearer. Of key and mode it is what the piece
-    lacks of being in them for the most part; what else is asked of the whole piece is right or
-    `FAR`, by all that there is.
+    takes as near the one that follows every bar is nearer. Of tonic and mode, each for itself, it
+    is what all lacks of `CLEAR_KEY`; what else is asked of the whole piece is right or `FAR`.
     """
     case = Case(prescription, planned, notes)
     span = slice(max(0, first), last)

@@ -30,7 +30,12 @@ Every column is performed alike: `perform` writes the tempo map, the meter, the 
 asked tonic, the program of each family, articulation, dynamics (which make up for the energy that
 notes lack) and the end, to which the last sound is held. So tempo, meter and duration are exact in
 every column by writing. The column `raw` is bound only by the grammar of tokens, and given its
-meter tokens: it leaves out the rules on palette, bars, register, scale, cadence and endings."""
+meter tokens: it leaves out the rules on palette, bars, register, scale, cadence and endings.
+
+The best of several takes is chosen phrase by phrase, by the judge's own rows on notes; of key and
+mode by a kin of the finder that tells CK and CKD, with other figures. So of what is chosen CK and
+CKD are no stranger's opinion: `key passes` and `mode passes` are those of a finder that does not
+choose, and CK and CKD of the sound those of its kin."""
 TRACKS_NOTE = """\
 The column `tracks` is another system's: nothing in it was written, performed or chosen by ours."""
 PUBLISHED_NOTE = """\

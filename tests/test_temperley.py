@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sonicrx_ml.keys import Key
 from sonicrx_ml.notes import DRUMS, Notes
-from sonicrx_ml.temperley import CHANCES, STAY, estimate_key, key_shares, sounding
+from sonicrx_ml.temperley import CHANCES, STAY, TRAINED, estimate_key, key_shares, sounding
 
 MAJOR = ([60, 64, 67], [60, 65, 69], [59, 62, 67], [60, 64, 67])  # I IV V I in C
 MINOR = ([57, 60, 64], [57, 62, 65], [56, 59, 64], [57, 60, 64])  # i iv V i in A minor
@@ -22,6 +22,14 @@ def chords(*groups, quarters: float = 4.0, shift: int = 0, program: int = 0) -> 
     onset = np.repeat(quarters * np.arange(len(groups)), [len(group) for group in groups])
     whole = np.ones(len(pitch), dtype=np.int64)
     return Notes(onset, np.full(len(pitch), quarters), pitch, 64 * whole, program * whole)
+
+
+@pytest.mark.parametrize("shift", range(-6, 6))
+@pytest.mark.parametrize(("groups", "key"), [(MAJOR, 0), (MINOR, 12 + 9)])
+def test_what_takes_are_chosen_by_hears_them_too(groups, key, shift):
+    shares = key_shares(sounding(chords(*groups, shift=shift)), TRAINED)
+    assert shares.argmax() == (key + shift) % 12 + key // 12 * 12
+    assert shares.sum() == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("shift", range(-6, 6))
