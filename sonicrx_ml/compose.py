@@ -176,8 +176,8 @@ def compose(
 ) -> list[Composition]:
     """Compose every prescription, all takes of all in one batch; each follows its own seed.
 
-    Of several takes (`sampling.best_of`), the one whose latest phrase the judge finds nearest goes
-    on, phrase by phrase.
+    Of several takes (`sampling.best_of`), the one that the judge finds nearest goes on, phrase by
+    phrase.
     """
     sampling = sampling or SamplingConfig()
     plans = [plan(prescription) for prescription in prescriptions]

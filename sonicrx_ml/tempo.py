@@ -60,27 +60,25 @@ def onset_strength(samples: Samples, rate: int) -> Curve:
     return Curve(times, rise, "")
 
 
-def beat_ratio(
-    onsets: Curve, expected_bpm: float | Curve, felt_beat: float, window_s: float = BEAT_WINDOW_S
-) -> float:
+def beat_ratio(onsets: Curve, expected_bpm: float | Curve, felt_beat: float) -> float:
     """Beat that is heard all along, over the expected one; NaN where none is.
 
     onsets : as `onset_strength` gives them; expected_bpm : felt beats per minute; felt_beat :
         quarters of each, 1 or 1.5.
     Time is bent by the expected tempo. A beat's power is the mean, over its LEVELS, of the onsets'
-    power spectrum in Hann windows of `window_s` that overlap by three quarters or more, in which
-    noise has 1. The strongest ratio of .42 to 2.4 is heard, and one within `SEARCH` of 1 already
-    with `RIVAL` of its power. Half and double a beat are taken for it, sound alone seldom tells
-    which of them a listener taps: what is told is the one nearest to the expected beat.
+    power spectrum in Hann windows of `BEAT_WINDOW_S` that overlap by three quarters or more;
+    noise has 1 in it. The strongest ratio of .42 to 2.4 is heard, and one within `SEARCH` of 1
+    already with `RIVAL` of its power. Half and double a beat are taken for it, sound alone seldom
+    tells which of them a listener taps: what is told is the one nearest to the expected beat.
     With the expected tempo told, 284 of 285 pieces gave 1 (60 of the test split, the others
     composed); told .67 to 1.5 times of it, 2.0 % did. The composed ones also chose the window.
     """
     beats, _ = _bent(onsets, expected_bpm)
     at = np.arange(beats[0], beats[-1], 1.0 / GRID)
     strength = np.interp(at, beats, onsets.values)
-    width = min(len(at), round(len(at) * window_s * ONSET_RATE / len(beats)))
-    quarters = 4.0 * (len(at) - width) / width  # of a window that are beyond the first one
-    starts = np.linspace(0, len(at) - width, 1 + int(np.ceil(quarters)))
+    width = min(len(at), round(len(at) * BEAT_WINDOW_S * ONSET_RATE / len(beats)))
+    further = 4.0 * (len(at) - width) / width  # windows, a quarter of their length apart
+    starts = np.linspace(0, len(at) - width, 1 + int(np.ceil(further)))
     windows = sliding_window_view(strength, width)[starts.astype(np.int64)]
     windows = windows * signal.get_window("hann", width)
     energy = (windows**2).sum(axis=1, keepdims=True)
@@ -94,7 +92,7 @@ def beat_ratio(
     expected = np.abs(RATIOS - 1.0) < SEARCH
     octaves = np.abs(RATIOS * np.array([[0.5], [1.0], [2.0]]) - 1.0) < SEARCH
     rivals = np.where(octaves.any(axis=0), 0.0, power)
-    own, least = np.where(expected, power, 0.0), BEAT_LEAST * (1.0 + 1.0 / (1.0 + quarters))
+    own, least = np.where(expected, power, 0.0), BEAT_LEAST * (1.0 + 1.0 / (1.0 + further))
     best = own if own.max() >= max(least, RIVAL * rivals.max()) else rivals
     ratio = float(RATIOS[best.argmax()]) if best.max() >= least else float("nan")
     return float(ratio / 2.0 ** np.round(np.log2(ratio)))
